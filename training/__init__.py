@@ -1,0 +1,1 @@
+"""Training: from labelled text to a model artefact. May import `worker`, never the reverse."""

@@ -1,0 +1,1 @@
+"""`moodstream bench`: this product and its peers, measured in the same run."""

@@ -1,0 +1,70 @@
+"""Every error that moodstream raises on purpose, in one tree.
+
+    MoodstreamError
+    ├── ConfigurationError     the settings or the command line are wrong          exit 2
+    │   └── ArtifactError      the model folder is incomplete, altered or unsafe   exit 2
+    ├── DependencyError        Kafka or Redis cannot be reached or refuses us      exit 3
+    ├── DataLossAvertedError   going on would lose or double records               exit 4
+    └── BadRecordError         one input record cannot be labelled: dead letter    never leaves the loop
+
+An error carries the facts as attributes; its message says what to do next. No message holds post
+text: messages reach logs and headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MoodstreamError(Exception):
+    """Base of all; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class ConfigurationError(MoodstreamError):
+    """The settings or the command line are wrong; `problems` lists every one of them."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class ArtifactError(ConfigurationError):
+    """A model folder that must not be served; `path` says which."""
+
+    def __init__(self, path: object, problems: Sequence[str]) -> None:
+        self.path = str(path)
+        super().__init__([f"model {self.path}: {problem}" for problem in problems])
+
+
+class DependencyError(MoodstreamError):
+    """A server this role needs cannot be reached, or refuses us, for good."""
+
+    exit_code = 3
+
+    def __init__(self, dependency: str, reason: str) -> None:
+        self.dependency = dependency
+        self.reason = reason
+        super().__init__(f"{dependency}: {reason}")
+
+
+class DataLossAvertedError(MoodstreamError):
+    """The role stopped because going on would have lost or doubled records."""
+
+    exit_code = 4
+
+
+class BadRecordError(MoodstreamError):
+    """One record that cannot be labelled.
+
+    `kind` is a stable, bounded name (`invalid_json`, `missing_text`, ...) fit for a metric label and
+    a dead letter's header; `reason` says more, without the record's text.
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        self.kind = kind
+        self.reason = reason
+        super().__init__(f"{kind}: {reason}")

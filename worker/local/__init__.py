@@ -1,0 +1,1 @@
+"""Servers started on this machine for the demo, the benchmarks and the tests; never in production."""

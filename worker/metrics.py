@@ -1,0 +1,145 @@
+"""The metric catalogue: every metric of every role, in one place.
+
+One prefix, base units, bounded labels (topic, partition, emotion, outcome, ...; never an author, a hashtag
+or an id). The README's table, the dashboards and the alerts are tested against `CATALOGUE`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+PREFIX = "moodstream"
+
+_LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+_STEP = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_RECORDS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One metric: what it is called, what it is, and what it means."""
+
+    name: str
+    """Without the prefix; counters without `_total`, which the client adds."""
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = field(default=())
+
+    @property
+    def exposed(self) -> str:
+        """The name that Prometheus sees (of a histogram: without `_bucket`, `_sum`, `_count`)."""
+        return f"{PREFIX}_{self.name}" + ("_total" if self.kind == "counter" else "")
+
+
+def _counter(name: str, help: str, *labels: str) -> Definition:  # noqa: A002
+    return Definition(name, "counter", help, labels)
+
+
+def _gauge(name: str, help: str, *labels: str) -> Definition:  # noqa: A002
+    return Definition(name, "gauge", help, labels)
+
+
+def _histogram(name: str, help: str, buckets: tuple[float, ...], *labels: str) -> Definition:  # noqa: A002
+    return Definition(name, "histogram", help, labels, buckets)
+
+
+# All roles
+BUILD_INFO = _gauge("build_info", "Always 1; the version is in the label.", "version", "role")
+DEPENDENCY_UP = _gauge("dependency_up", "1 while a dependency answers, 0 while it is away.", "dependency")
+RETRIES = _counter("dependency_retries", "Waits for a dependency that was away.", "dependency")
+CONSUMER_LAG = _gauge(
+    "consumer_lag_records", "Records in the topic behind this consumer.", "topic", "partition"
+)
+CONSUMER_LAG_SECONDS = _gauge(
+    "consumer_lag_seconds",
+    "Age of the last record taken while more are waiting, else 0.",
+    "topic",
+    "partition",
+)
+ASSIGNED = _gauge("assigned_partitions", "Partitions this instance reads.")
+REBALANCES = _counter("rebalances", "Changes of the assignment.", "kind")
+
+# Worker
+CONSUMED = _counter("records_consumed", "Records taken from the input topics.", "topic")
+PUBLISHED = _counter(
+    "records_published",
+    "Records whose outcome is committed: label, dead_letter or deletion.",
+    "topic",
+    "outcome",
+)
+LABELS = _counter("labels", "Labels committed.", "emotion", "model_version")
+DEAD_LETTERS = _counter("dead_letters", "Dead letters committed, by what was wrong.", "kind")
+TRUNCATED = _counter("texts_truncated", "Texts longer than the model reads; the rest was not looked at.")
+LATENCY = _histogram(
+    "record_latency_seconds",
+    "From Kafka's timestamp of a record to its committed label.",
+    _LATENCY,
+)
+STEP_SECONDS = _histogram("step_seconds", "Time of one step of the loop, per batch.", _STEP, "step")
+BATCH_RECORDS = _histogram("batch_records", "Records in a batch.", _RECORDS)
+BATCH_TOKENS = _histogram("batch_tokens", "Word pieces in a batch.", tuple(16 * b for b in _RECORDS))
+CONFIDENCE = _histogram(
+    "label_confidence", "Probability of the label given.", (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+)
+TRANSACTIONS = _counter("transactions", "Kafka transactions: committed or aborted.", "outcome")
+MODEL_INFO = _gauge("model_info", "Always 1; what is being served is in the labels.", "model", "backend")
+MODEL_LOADED = _gauge("model_ready", "1 once the model is loaded and warm.")
+
+# Trends
+TRENDS_APPLIED = _counter("trends_labels_applied", "Labels counted in Redis.", "emotion")
+TRENDS_SKIPPED = _counter(
+    "trends_records_skipped", "Records of the labels topic that count nothing.", "reason"
+)
+TRENDS_BATCH_SECONDS = _histogram("trends_batch_seconds", "Time to count one batch in Redis.", _STEP)
+TRENDS_REWINDS = _counter(
+    "trends_rewinds", "Times the reader went to Redis's own offset, because it was not the expected one."
+)
+HTTP_REQUESTS = _counter("http_requests", "API requests answered.", "route", "status")
+HTTP_SECONDS = _histogram("http_request_seconds", "Time to answer an API request.", _STEP, "route")
+
+CATALOGUE = tuple(value for value in globals().copy().values() if isinstance(value, Definition))
+
+
+class Metrics:
+    """The catalogue on a registry of its own, so that tests and roles in one process never mix."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self._by_name: dict[str, Counter | Gauge | Histogram] = {}
+
+    def counter(self, definition: Definition) -> Counter:
+        """The counter of this definition."""
+        made = self._make(definition)
+        assert isinstance(made, Counter), definition.name  # noqa: S101
+        return made
+
+    def gauge(self, definition: Definition) -> Gauge:
+        """The gauge of this definition."""
+        made = self._make(definition)
+        assert isinstance(made, Gauge), definition.name  # noqa: S101
+        return made
+
+    def histogram(self, definition: Definition) -> Histogram:
+        """The histogram of this definition."""
+        made = self._make(definition)
+        assert isinstance(made, Histogram), definition.name  # noqa: S101
+        return made
+
+    def _make(self, definition: Definition) -> Counter | Gauge | Histogram:
+        """Metrics appear on first use: a role exposes only what it measures."""
+        name = definition.name
+        if name not in self._by_name:
+            full, labels = f"{PREFIX}_{name}", definition.labels
+            if definition.kind == "counter":
+                self._by_name[name] = Counter(full, definition.help, labels, registry=self.registry)
+            elif definition.kind == "gauge":
+                self._by_name[name] = Gauge(full, definition.help, labels, registry=self.registry)
+            else:
+                self._by_name[name] = Histogram(
+                    full, definition.help, labels, registry=self.registry, buckets=definition.buckets
+                )
+        return self._by_name[name]

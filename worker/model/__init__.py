@@ -1,0 +1,1 @@
+"""From text to probabilities. Knows no Kafka, no Redis, no settings."""

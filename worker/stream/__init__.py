@@ -1,0 +1,1 @@
+"""The hot path: consume, decode, batch, classify, publish, commit."""
