@@ -80,7 +80,12 @@ def test_a_whole_folder_loads(folder: Path) -> None:
     assert set(artifact.manifest.files) == {
         *("config.json", "tokenizer.json", "openvino.xml", "openvino.bin", "model.safetensors")
     }
-    for file in (artifact.config, artifact.tokenizer, artifact.safetensors, artifact.openvino):
+    for file in (
+        artifact.config_path,
+        artifact.tokenizer_path,
+        artifact.safetensors_path,
+        artifact.openvino_path,
+    ):
         assert file.is_file()
     assert artifact.has("openvino.bin")
     assert not artifact.has("README.md")

@@ -118,22 +118,22 @@ class Artifact:
         return len(self.manifest.labels) + (self.manifest.neutral is not None)
 
     @property
-    def config(self) -> Path:
+    def config_path(self) -> Path:
         """`config.json`, of transformers."""
         return self.path / "config.json"
 
     @property
-    def tokenizer(self) -> Path:
+    def tokenizer_path(self) -> Path:
         """`tokenizer.json`, of tokenizers."""
         return self.path / "tokenizer.json"
 
     @property
-    def safetensors(self) -> Path:
+    def safetensors_path(self) -> Path:
         """The half-precision weights; absent where the manifest does not list them."""
         return self.path / _SAFETENSORS
 
     @property
-    def openvino(self) -> Path:
+    def openvino_path(self) -> Path:
         """The 8-bit graph, beside its `.bin`; absent where the manifest does not list it."""
         return self.path / _OPENVINO[0]
 
@@ -220,9 +220,7 @@ def _read_manifest(path: Path) -> Manifest:
     if not path.is_dir():
         raise ArtifactError(path, ["there is no such folder; give the path of a model folder"])
     if file.is_symlink() or not file.is_file():
-        raise ArtifactError(
-            path, [f"{MANIFEST} is missing or no plain file; `moodstream train` writes one"]
-        )
+        raise ArtifactError(path, [f"{MANIFEST} is missing or no plain file; `moodstream train` writes one"])
     try:
         raw = msgspec.json.decode(file.read_bytes())
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
