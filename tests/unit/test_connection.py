@@ -1,0 +1,113 @@
+"""Settings become each Kafka client's own configuration, and passwords stay unseen on the way."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from kafka.admin import KafkaAdminClient
+from pydantic import SecretStr
+
+from worker.settings import KafkaSettings
+from worker.stream.connection import kafka_python, librdkafka
+
+PASSWORD = "correct horse battery staple"
+EVERYTHING = KafkaSettings(
+    bootstrap_servers="one:9093,two:9093",
+    security_protocol="sasl_ssl",
+    sasl_mechanism="SCRAM-SHA-512",
+    sasl_username="moodstream",
+    sasl_password=SecretStr(PASSWORD),
+    ssl_ca_location=Path("/etc/ca.pem"),
+    ssl_certificate_location=Path("/etc/client.pem"),
+    ssl_key_location=Path("/etc/client.key"),
+    ssl_key_password=SecretStr(PASSWORD + "!"),
+)
+
+
+def test_plaintext_needs_three_entries() -> None:
+    assert librdkafka(KafkaSettings()) == {
+        "bootstrap.servers": "127.0.0.1:9092",
+        "client.id": "moodstream",
+        "security.protocol": "plaintext",
+    }
+    assert kafka_python(KafkaSettings()) == {
+        "bootstrap_servers": ["127.0.0.1:9092"],
+        "client_id": "moodstream",
+        "security_protocol": "PLAINTEXT",
+    }
+
+
+def test_every_setting_reaches_librdkafka() -> None:
+    assert librdkafka(EVERYTHING) == {
+        "bootstrap.servers": "one:9093,two:9093",
+        "client.id": "moodstream",
+        "security.protocol": "sasl_ssl",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "moodstream",
+        "sasl.password": PASSWORD,
+        "ssl.ca.location": "/etc/ca.pem",
+        "ssl.certificate.location": "/etc/client.pem",
+        "ssl.key.location": "/etc/client.key",
+        "ssl.key.password": PASSWORD + "!",
+    }
+
+
+def test_every_setting_reaches_kafka_python() -> None:
+    assert kafka_python(EVERYTHING) == {
+        "bootstrap_servers": ["one:9093", "two:9093"],
+        "client_id": "moodstream",
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": "moodstream",
+        "sasl_plain_password": PASSWORD,
+        "ssl_cafile": "/etc/ca.pem",
+        "ssl_certfile": "/etc/client.pem",
+        "ssl_keyfile": "/etc/client.key",
+        "ssl_password": PASSWORD + "!",
+    }
+
+
+def test_no_setting_is_forgotten() -> None:
+    """A field added to `KafkaSettings` must be carried by both functions, or this number says so."""
+    assert len(librdkafka(EVERYTHING)) == len(kafka_python(EVERYTHING)) == len(KafkaSettings.model_fields) + 1
+
+
+def test_the_callers_entries_win() -> None:
+    made = librdkafka(KafkaSettings(), **{"group.id": "readers", "client.id": "moodstream-worker-0"})
+
+    assert made["group.id"] == "readers"
+    assert made["client.id"] == "moodstream-worker-0"
+
+
+@pytest.mark.parametrize("function", [librdkafka, kafka_python])
+def test_passwords_are_not_shown(function: Any) -> None:
+    made = function(EVERYTHING)
+
+    assert PASSWORD not in repr(made)
+    assert PASSWORD not in f"{made}"
+
+
+def test_both_clients_know_these_names() -> None:
+    """confluent-kafka refuses an unknown name or a value that it cannot read."""
+    plain = EVERYTHING.model_copy(
+        update={
+            "security_protocol": "sasl_plaintext",
+            "ssl_ca_location": None,
+            "ssl_certificate_location": None,
+            "ssl_key_location": None,
+        }
+    )
+
+    Producer(librdkafka(plain, logger=_silent()))
+    assert set(kafka_python(EVERYTHING)) <= set(KafkaAdminClient.DEFAULT_CONFIG)
+
+
+def _silent() -> logging.Logger:
+    logger = logging.getLogger("test.silent")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger

@@ -1,0 +1,80 @@
+"""How each Kafka client is told to reach the cluster: pure functions from settings to its configuration.
+
+Passwords leave their `SecretStr` here and nowhere else. They travel on as `_Hidden`, because clients and
+tracebacks print whole configurations (kafka-python logs its own at debug level).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import SecretStr
+
+from worker.settings import KafkaSettings
+
+CLIENT_ID = "moodstream"
+
+
+class _Hidden(str):
+    """A password as a plain string for the client that needs it, and as stars wherever it is shown."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'**********'"
+
+
+def librdkafka(kafka: KafkaSettings, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The configuration of a confluent-kafka client.
+
+    `more` are librdkafka's own names and go on top: `librdkafka(kafka, **{"group.id": "readers"})`.
+    `error_cb` and `logger` are the caller's: only it knows where its log goes.
+    """
+    return {
+        **_given(
+            {
+                "bootstrap.servers": kafka.bootstrap_servers,
+                "client.id": CLIENT_ID,
+                "security.protocol": kafka.security_protocol,
+                "sasl.mechanism": kafka.sasl_mechanism,
+                "sasl.username": kafka.sasl_username,
+                "sasl.password": _opened(kafka.sasl_password),
+                "ssl.ca.location": _text(kafka.ssl_ca_location),
+                "ssl.certificate.location": _text(kafka.ssl_certificate_location),
+                "ssl.key.location": _text(kafka.ssl_key_location),
+                "ssl.key.password": _opened(kafka.ssl_key_password),
+            }
+        ),
+        **more,
+    }
+
+
+def kafka_python(kafka: KafkaSettings) -> dict[str, Any]:
+    """The configuration of a kafka-python client (administration, inspection, replay by time)."""
+    return _given(
+        {
+            "bootstrap_servers": kafka.bootstrap_servers.split(","),
+            "client_id": CLIENT_ID,
+            "security_protocol": kafka.security_protocol.upper(),
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.sasl_username,
+            "sasl_plain_password": _opened(kafka.sasl_password),
+            "ssl_cafile": _text(kafka.ssl_ca_location),
+            "ssl_certfile": _text(kafka.ssl_certificate_location),
+            "ssl_keyfile": _text(kafka.ssl_key_location),
+            "ssl_password": _opened(kafka.ssl_key_password),
+        }
+    )
+
+
+def _given(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Only what has a value: a client's own default differs from being told `None`."""
+    return {name: value for name, value in configuration.items() if value is not None}
+
+
+def _opened(secret: SecretStr | None) -> _Hidden | None:
+    return None if secret is None else _Hidden(secret.get_secret_value())
+
+
+def _text(path: object | None) -> str | None:
+    return None if path is None else str(path)
