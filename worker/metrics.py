@@ -6,10 +6,15 @@ or an id). The README's table, the dashboards and the alerts are tested against 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 PREFIX = "moodstream"
 
@@ -104,6 +109,36 @@ HTTP_SECONDS = _histogram("http_request_seconds", "Time to answer an API request
 CATALOGUE = tuple(value for value in globals().copy().values() if isinstance(value, Definition))
 
 
+class BulkHistogram(Collector):
+    """A histogram that takes a whole batch at once.
+
+    prometheus_client's own costs about 1 us per observation, a tenth of all that the worker spends on a
+    record; this one costs a few ns.
+    """
+
+    def __init__(self, definition: Definition, registry: CollectorRegistry) -> None:
+        self._name = f"{PREFIX}_{definition.name}"
+        self._help = definition.help
+        self._bounds = np.asarray(definition.buckets)
+        self._counts = np.zeros(len(definition.buckets) + 1, dtype=np.int64)
+        self._sum = 0.0
+        registry.register(self)
+
+    def observe_all(self, values: NDArray[np.float64]) -> None:
+        """Count every value; a value equal to a bound belongs below it, as Prometheus has it."""
+        slots = np.searchsorted(self._bounds, values, side="left")
+        counts = self._counts + np.bincount(slots, minlength=len(self._counts))
+        self._sum += float(values.sum())
+        self._counts = counts
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        cumulative = np.cumsum(self._counts).tolist()
+        bounds = [*map(str, self._bounds.tolist()), "+Inf"]
+        family = HistogramMetricFamily(self._name, self._help)
+        family.add_metric([], list(zip(bounds, cumulative, strict=True)), self._sum)
+        yield family
+
+
 class Metrics:
     """The catalogue on a registry of its own, so that tests and roles in one process never mix."""
 
@@ -128,6 +163,12 @@ class Metrics:
         made = self._make(definition)
         assert isinstance(made, Histogram), definition.name  # noqa: S101
         return made
+
+    def bulk_histogram(self, definition: Definition) -> BulkHistogram:
+        """The histogram of this definition (without labels), for whole batches."""
+        assert definition.kind == "histogram", definition.name  # noqa: S101
+        assert not definition.labels, definition.name  # noqa: S101
+        return BulkHistogram(definition, self.registry)
 
     def _make(self, definition: Definition) -> Counter | Gauge | Histogram:
         """Metrics appear on first use: a role exposes only what it measures."""

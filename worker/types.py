@@ -8,35 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-EMOTIONS = ("sadness", "joy", "love", "anger", "fear", "surprise")
-"""The six classes in the order of dair-ai/emotion's label ids (0 to 5)."""
-
-NEUTRAL = "neutral"
-"""What the calibrated gate answers where none of the six is expressed."""
-
-LABELS = (*EMOTIONS, NEUTRAL)
-
 Emotion = Literal["sadness", "joy", "love", "anger", "fear", "surprise"]
 LabelName = Literal["sadness", "joy", "love", "anger", "fear", "surprise", "neutral"]
+
+EMOTIONS: tuple[Emotion, ...] = ("sadness", "joy", "love", "anger", "fear", "surprise")
+"""The six classes in the order of dair-ai/emotion's label ids (0 to 5)."""
+
+NEUTRAL: LabelName = "neutral"
+"""What the calibrated gate answers where none of the six is expressed."""
+
+LABELS: tuple[LabelName, ...] = (*EMOTIONS, NEUTRAL)
+
+_Short = Annotated[str, msgspec.Meta(max_length=1024)]
+"""Names and ids travel on with the label, so a hostile one must not grow past what the output topic takes."""
 
 
 class Post(msgspec.Struct, frozen=True, kw_only=True):
     """One input message of `tweets` or `feedback`. Unknown fields are ignored."""
 
-    id: str | int
+    id: _Short | int
     text: str
     created_at: datetime | float | int | None = None
     """RFC 3339, or seconds (below 1e11) or milliseconds since the epoch."""
-    author_id: str | int | None = None
-    lang: str | None = None
-    source: str | None = None
-    reply_to: str | int | None = None
+    author_id: _Short | int | None = None
+    lang: _Short | None = None
+    source: _Short | None = None
+    reply_to: _Short | int | None = None
 
 
 class Scores(msgspec.Struct, frozen=True):

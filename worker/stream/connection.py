@@ -24,7 +24,7 @@ class _Hidden(str):
         return "'**********'"
 
 
-def librdkafka(kafka: KafkaSettings, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+def librdkafka(kafka: KafkaSettings, **more: Any) -> dict[str, Any]:
     """The configuration of a confluent-kafka client.
 
     `more` are librdkafka's own names and go on top: `librdkafka(kafka, **{"group.id": "readers"})`.

@@ -1,0 +1,217 @@
+"""The `moodstream` command.
+
+Exit codes: 0 done, 2 bad usage or configuration, 3 a dependency is unreachable, 4 data loss averted by
+stopping. With `--json` the result is the last line on standard output that starts with `{`; all else goes to
+standard error.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from worker.errors import ConfigurationError, MoodstreamError
+from worker.settings import Settings, known, load, shown
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_INTERRUPTED = 130
+
+
+class _Plugins(click.Group):
+    """Commands of other packages of the distribution, loaded only when asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *(point.name for point in _points())})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        for point in _points():
+            if point.name == cmd_name:
+                command = point.load()
+                return command if isinstance(command, click.Command) else None
+        return None
+
+
+def _points() -> Any:
+    return entry_points(group="moodstream.commands")
+
+
+def _flags(values: tuple[str, ...], bootstrap: str | None) -> dict[str, str]:
+    wrong = [value for value in values if "=" not in value]
+    if wrong:
+        raise ConfigurationError([f"--set {value}: write SECTION.NAME=VALUE" for value in wrong])
+    flags = dict(value.split("=", 1) for value in values)
+    if bootstrap is not None:
+        flags["kafka.bootstrap_servers"] = bootstrap
+    return flags
+
+
+_SET = click.option(
+    "--set",
+    "values",
+    multiple=True,
+    metavar="SECTION.NAME=VALUE",
+    help="Any setting; `moodstream config` lists them. Stronger than the environment.",
+)
+_BOOTSTRAP = click.option(
+    "--bootstrap", metavar="HOST:PORT,...", help="Kafka brokers: short for --set kafka.bootstrap_servers=..."
+)
+
+
+def settings_options(command: _Command) -> _Command:
+    """Give a command `--set` and `--bootstrap`, and the settings as its argument `settings`."""
+
+    @_SET
+    @_BOOTSTRAP
+    @click.pass_context
+    @functools.wraps(command)
+    def with_settings(
+        ctx: click.Context, /, *args: Any, values: tuple[str, ...], bootstrap: str | None, **kwargs: Any
+    ) -> Any:
+        given = {**ctx.find_root().params.get("flags", {}), **_flags(values, bootstrap)}
+        return command(*args, settings=load(given), **kwargs)
+
+    return with_settings  # type: ignore[return-value]
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="The result as one JSON line.")
+
+
+@click.group(cls=_Plugins, context_settings={"help_option_names": ["-h", "--help"]})
+@_SET
+@_BOOTSTRAP
+@click.version_option(package_name="moodstream")
+@click.pass_context
+def cli(ctx: click.Context, values: tuple[str, ...], bootstrap: str | None) -> None:
+    """Tell the emotion of every post as it is written: Kafka in, labels out, trends in Redis."""
+    flags = _flags(values, bootstrap)
+    ctx.params["flags"] = flags
+    ctx.obj = load(flags)
+
+
+@cli.command()
+@settings_options
+def worker(settings: Settings) -> None:
+    """Label the posts of the input topics, exactly once, until SIGTERM."""
+    from worker.process import run_role
+    from worker.stream.role import run
+
+    run_role("worker", run, settings, drain_s=settings.worker.drain_s)
+
+
+@cli.command()
+@settings_options
+def trends(settings: Settings) -> None:
+    """Count labels per minute, emotion and source in Redis, exactly once, and serve them over HTTP."""
+    from worker.process import run_role
+    from worker.trends.role import run
+
+    run_role("trends", run, settings, drain_s=settings.trends.drain_s)
+
+
+@cli.command()
+@json_option
+@settings_options
+def config(settings: Settings, as_json: bool) -> None:
+    """Show every setting: its effective value (secrets hidden), its variable, what it is for."""
+    values = shown(settings)
+    if as_json:
+        click.echo(msgspec.json.encode(values))
+        return
+    for dotted, field in known().items():
+        value: Any = values
+        for part in dotted.split("."):
+            value = value[part]
+        click.echo(f"{click.style(dotted, bold=True)} = {value}\n    {field.description}")
+
+
+@cli.command()
+@click.argument("file", type=click.File("rb"), default="-")
+@json_option
+@settings_options
+def classify(settings: Settings, file: Any, as_json: bool) -> None:
+    """Label the lines of FILE (or standard input): plain text, or JSON objects with a "text".
+
+    One answer a line, in order. With --json each is an object with label, score, scores and neutral.
+    """
+    from worker.replay.classify import classify_lines
+
+    classify_lines(file, sys.stdout, settings, as_json=as_json)
+
+
+@cli.command()
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A folder with SPLIT.txt (text;label) or SPLIT.jsonl, or such a file.",
+)
+@click.option("--split", default="test", show_default=True, help="Which part of the folder.")
+@json_option
+@settings_options
+def evaluate(settings: Settings, data: Path, split: str, as_json: bool) -> None:
+    """Score the model on labelled texts, through the serving path."""
+    from worker.replay.evaluate import evaluate_data
+
+    evaluate_data(data, split, settings, as_json=as_json)
+
+
+@cli.group()
+def model() -> None:
+    """Look at and check model artefacts."""
+
+
+@model.command()
+@json_option
+@settings_options
+def info(settings: Settings, as_json: bool) -> None:
+    """Show what the artefact is: labels, calibration, data, scores."""
+    from worker.model.artifact import load as load_artifact
+    from worker.model.bundled import bundled_model
+
+    artifact = load_artifact(settings.model.path or bundled_model())
+    line = msgspec.json.encode(artifact.manifest)
+    click.echo(line if as_json else msgspec.json.format(line, indent=2))
+
+
+@model.command()
+@json_option
+@settings_options
+def verify(settings: Settings, as_json: bool) -> None:
+    """Check every file of the artefact against its manifest; refuse pickles and unknown files."""
+    from worker.model.artifact import load as load_artifact
+    from worker.model.bundled import bundled_model
+
+    path = settings.model.path or bundled_model()
+    artifact = load_artifact(path)
+    result = {"model": artifact.full_name, "files": len(artifact.manifest.files), "ok": True}
+    click.echo(
+        msgspec.json.encode(result) if as_json else f"{artifact.full_name}: every file is as it was made"
+    )
+
+
+def main() -> None:
+    """Run the command line; errors become a message that says what to do, and an exit code."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(ConfigurationError.exit_code)
+    except ConfigurationError as error:
+        click.secho("\n".join(error.problems), fg="red", err=True)
+        sys.exit(error.exit_code)
+    except MoodstreamError as error:
+        click.secho(str(error), fg="red", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,117 @@
+"""The model as the rest of moodstream sees it: texts in, calibrated probabilities and labels out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.errors import ArtifactError
+from worker.model.artifact import Artifact
+from worker.model.backend import Backend, BackendName, make
+from worker.model.text import normalise
+from worker.model.tokenise import Tokeniser
+from worker.types import EMOTIONS, LABELS, Classified
+
+_WARM_UP = ("so happy today", "i feel a bit lost and i do not know whom i could ask about it " * 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How logits become probabilities; from the artefact's manifest.
+
+    `columns[i]` is where emotion i of `EMOTIONS` stands among the logits.
+    """
+
+    columns: tuple[int, ...]
+    temperature: float
+    neutral_index: int | None
+    neutral_temperature: float
+    neutral_threshold: float
+
+
+def calibrated(logits: NDArray[np.float32], calibration: Calibration, *, gate: bool) -> Classified:
+    """Probabilities and labels from logits (n, outputs).
+
+    The emotions: softmax of logits / temperature (Guo et al. 2017, "On Calibration of Modern Neural
+    Networks"). Neutral: an independent sigmoid of its own logit / temperature; with `gate`, it is the label
+    wherever it reaches the artefact's threshold.
+    """
+    scaled = logits[:, calibration.columns].astype(np.float64) / calibration.temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    scores = np.exp(scaled)
+    scores /= scores.sum(axis=1, keepdims=True)
+    label = scores.argmax(axis=1)
+    if calibration.neutral_index is None:
+        return Classified(scores, np.zeros(len(scores)), label)
+    raw = logits[:, calibration.neutral_index].astype(np.float64) / calibration.neutral_temperature
+    neutral = 1.0 / (1.0 + np.exp(-np.clip(raw, -60, 60)))
+    if gate:
+        label = np.where(neutral >= calibration.neutral_threshold, LABELS.index("neutral"), label)
+    return Classified(scores, neutral, label)
+
+
+class Classifier:
+    """An artefact, loaded and warm.
+
+    `prepare` is the host's part and `classify` the model's: the stream runs them in two threads, one batch
+    apart. Neither is for several threads at once.
+    """
+
+    def __init__(self, artifact: Artifact, backend: Backend, *, gate: bool = True) -> None:
+        manifest = artifact.manifest
+        self.name = artifact.full_name
+        self.backend = backend
+        self._text_version = manifest.text_version
+        self._gate = gate
+        self._calibration = _calibration(artifact)
+        self._tokeniser = Tokeniser(artifact.tokenizer_path, manifest.max_length)
+        self.classify(self.prepare(_WARM_UP))
+
+    def prepare(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text: normalised, tokenised, cut to the artefact's `max_length`."""
+        version = self._text_version
+        return self._tokeniser.encode([normalise(text, version) for text in texts])
+
+    def was_cut(self, row: Sequence[int]) -> bool:
+        """Whether a prepared row is as long as the model reads, so that the text was cut."""
+        return self._tokeniser.was_cut(row)
+
+    def classify(self, rows: Sequence[Sequence[int]]) -> Classified:
+        """The model's answer for prepared rows, in their order.
+
+        Raises:
+            ValueError: the model gave no finite answer for some row.
+        """
+        logits = self.backend.logits(rows)
+        if not np.isfinite(logits).all():
+            raise ValueError("the model's logits are not finite")
+        return calibrated(logits, self._calibration, gate=self._gate)
+
+    def close(self) -> None:
+        """Give the model's memory back."""
+        self.backend.close()
+
+
+def _calibration(artifact: Artifact) -> Calibration:
+    manifest = artifact.manifest
+    absent = [emotion for emotion in EMOTIONS if emotion not in manifest.labels]
+    if absent:
+        raise ArtifactError(artifact.path, [f"the label list lacks {', '.join(absent)}"])
+    neutral = manifest.neutral
+    return Calibration(
+        columns=tuple(manifest.labels.index(emotion) for emotion in EMOTIONS),
+        temperature=manifest.temperature,
+        neutral_index=None if neutral is None else neutral.index,
+        neutral_temperature=1.0 if neutral is None else neutral.temperature,
+        neutral_threshold=1.0 if neutral is None else neutral.threshold,
+    )
+
+
+def load(
+    artifact: Artifact, backend: BackendName = "auto", *, streams: int = 0, gate: bool = True
+) -> Classifier:
+    """The artefact on that backend, warm."""
+    return Classifier(artifact, make(artifact, backend, streams), gate=gate)

@@ -1,0 +1,60 @@
+"""Label values in memory with the very loop that labels the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import msgspec
+
+from worker.clock import Clock
+from worker.metrics import Metrics
+from worker.model.classifier import Classifier
+from worker.settings import Settings
+from worker.stream.loop import Loop
+from worker.stream.memory import MemoryLog, MemoryPublisher, MemorySource
+from worker.stream.meter import Meter
+from worker.stream.role import builder, destination
+from worker.types import Label, OutRecord
+from worker.web.health import Health
+
+_CHUNK = 8192
+"""Values in memory at once."""
+
+_NO_HURRY_S = 86_400.0
+
+_LABEL = msgspec.json.Decoder(Label)
+
+
+def run_offline(
+    values: Iterable[bytes | None], classifier: Classifier, settings: Settings, clock: Clock
+) -> Iterator[OutRecord]:
+    """One record out for each value in, in order: what the stream would have published for it."""
+    waiting = iter(values)
+    while chunk := list(islice(waiting, _CHUNK)):
+        log = MemoryLog()
+        now_ms = int(clock.time() * 1000)
+        for value in chunk:
+            log.append(settings.topics.inputs[0], value, timestamp_ms=now_ms)
+        source = MemorySource(log)
+        loop = Loop(
+            source=source,
+            publisher=MemoryPublisher(log),
+            classifier=classifier,
+            builder=builder(settings),
+            destination=destination(settings, classifier),
+            clock=clock,
+            meter=Meter(Metrics(), Health(clock, settings.worker.stall_s, ()), classifier.name),
+        )
+        loop.run(source.is_exhausted, drain_s=_NO_HURRY_S)
+        yield from log.published
+
+
+def label_texts(
+    texts: Iterable[str], classifier: Classifier, settings: Settings, clock: Clock
+) -> Iterator[Label | None]:
+    """The label of each text in order; None for a text that the stream would send to the dead letters."""
+    values = (msgspec.json.encode({"id": index, "text": text}) for index, text in enumerate(texts))
+    for record in run_offline(values, classifier, settings, clock):
+        is_label = record.topic == settings.topics.labels and record.value is not None
+        yield _LABEL.decode(record.value or b"") if is_label else None

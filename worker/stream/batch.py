@@ -1,0 +1,116 @@
+"""Batches: how many records go through the model and into one transaction. Pure; knows no Kafka."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+import msgspec
+
+from worker.errors import BadRecordError
+from worker.stream.decode import Deletion
+from worker.types import Post, Record, TopicPartition
+
+
+class Entry(msgspec.Struct):
+    """One record with what became of it so far."""
+
+    record: Record
+    what: Post | Deletion | BadRecordError
+    written_at: datetime | None = None
+    """Of a post: when it was written."""
+    tokens: list[int] = []
+    """Of a post: its token ids."""
+
+    @property
+    def partition(self) -> TopicPartition:
+        """Where the record came from."""
+        return TopicPartition(self.record.topic, self.record.partition)
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Entries in the order they came; each partition's records in the order of its offsets."""
+
+    entries: list[Entry]
+
+    @property
+    def posts(self) -> list[Entry]:
+        """The entries that the model is asked about."""
+        return [entry for entry in self.entries if isinstance(entry.what, Post)]
+
+    @property
+    def tokens(self) -> int:
+        """Word pieces of all posts."""
+        return sum(len(entry.tokens) for entry in self.entries)
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """The offset after the last record of each partition: what is committed with the batch."""
+        last = {(entry.record.topic, entry.record.partition): entry.record.offset for entry in self.entries}
+        return {TopicPartition(*key): offset + 1 for key, offset in last.items()}
+
+    def without(self, partitions: Collection[TopicPartition]) -> Batch:
+        """The batch less the records of `partitions`."""
+        return Batch([entry for entry in self.entries if entry.partition not in partitions])
+
+
+class BatchBuilder:
+    """Collects entries until a batch is worth the model's time.
+
+    A batch is full at `max_records` records or `max_tokens` word pieces, whichever comes first: the token
+    budget bounds the model's time however long the posts are. It is due when full, or when its first entry
+    has waited `linger_s`.
+    """
+
+    def __init__(self, *, max_records: int, max_tokens: int, linger_s: float) -> None:
+        self._max_records = max_records
+        self._max_tokens = max_tokens
+        self._linger_s = linger_s
+        self._waiting: deque[tuple[float, Entry]] = deque()
+        self._tokens = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, entries: Iterable[Entry], now: float) -> None:
+        """Take entries in; `now` in monotonic seconds."""
+        for entry in entries:
+            self._waiting.append((now, entry))
+            self._tokens += len(entry.tokens)
+
+    @property
+    def full(self) -> bool:
+        """Whether the next batch has all it may have: nothing more needs to be fetched."""
+        return len(self._waiting) >= self._max_records or self._tokens >= self._max_tokens
+
+    def wait_s(self, now: float) -> float | None:
+        """Seconds until a batch is due: 0 if it is, None while there is nothing."""
+        if not self._waiting:
+            return None
+        if self.full:
+            return 0.0
+        return max(0.0, self._waiting[0][0] + self._linger_s - now)
+
+    def take(self) -> Batch:
+        """The next batch: within both limits, but at least one entry if any is there."""
+        entries: list[Entry] = []
+        tokens = 0
+        while self._waiting and len(entries) < self._max_records:
+            size = len(self._waiting[0][1].tokens)
+            if entries and tokens + size > self._max_tokens:
+                break
+            entries.append(self._waiting.popleft()[1])
+            tokens += size
+        self._tokens -= tokens
+        return Batch(entries)
+
+    def drop(self, partitions: Collection[TopicPartition]) -> None:
+        """Forget the entries of `partitions`: another worker reads them now."""
+        kept = [(at, entry) for at, entry in self._waiting if entry.partition not in partitions]
+        self._waiting = deque(kept)
+        self._tokens = sum(len(entry.tokens) for _, entry in kept)
+
+    def clear(self) -> None:
+        """Forget everything: the source goes back to what is committed."""
+        self._waiting.clear()
+        self._tokens = 0

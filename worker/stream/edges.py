@@ -1,0 +1,61 @@
+"""The two edges of the stream as protocols; `kafka_source`, `kafka_publisher` and `memory` implement them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
+
+from worker.errors import MoodstreamError
+from worker.types import OutRecord, Record, TopicPartition
+
+OnRevoke = Callable[[Collection[TopicPartition]], None]
+"""Called, from inside `take` or `heartbeat`, with partitions that another worker reads from now on."""
+
+
+class AbortedError(MoodstreamError):
+    """A publication did not happen, none of it; go back to what is committed and try again."""
+
+
+class Source(Protocol):
+    """Where records come from: several partitions, each in the order of its offsets."""
+
+    def open(self, on_revoke: OnRevoke) -> None:
+        """Begin reading at what is committed."""
+        ...
+
+    def take(self, limit: int, timeout_s: float) -> list[Record]:
+        """At most `limit` records; waits up to `timeout_s` for them to fill it.
+
+        Raises:
+            DependencyError: the server refuses us for good.
+        """
+        ...
+
+    def heartbeat(self) -> None:
+        """Say that we are alive and fetch nothing: for when a batch takes long."""
+        ...
+
+    def rewind(self) -> None:
+        """Go back to what is committed; all that was taken since comes again."""
+        ...
+
+    def close(self) -> None:
+        """Leave."""
+        ...
+
+
+class Publisher(Protocol):
+    """Where records go."""
+
+    def publish(self, records: Sequence[OutRecord], positions: Mapping[TopicPartition, int]) -> None:
+        """Publish all of `records` and commit `positions` (next offsets to read), or none of it.
+
+        Raises:
+            AbortedError: none of it happened.
+            DataLossAvertedError: somebody else works in our name; going on would double records.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        ...

@@ -1,0 +1,156 @@
+"""Publishing to Kafka: records and input offsets in one transaction (KIP-447)."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import TopicPartition as KafkaTopicPartition
+
+from worker import metrics as m
+from worker.clock import Clock, backoff
+from worker.errors import DataLossAvertedError, DependencyError
+from worker.metrics import Metrics
+from worker.settings import KafkaSettings, TopicSettings, WorkerSettings
+from worker.stream.connection import librdkafka
+from worker.stream.edges import AbortedError
+from worker.stream.kafka_source import refused
+from worker.types import OutRecord, TopicPartition
+
+_CALL_S = 5.0
+"""One call to the cluster; a retriable time-out is followed by the next."""
+HEADER_ROOM = 64 * 1024
+"""Bytes that a dead letter may be larger than the record it holds."""
+
+log = logging.getLogger(__name__)
+
+
+class KafkaPublisher:
+    """A transactional producer that commits its consumer group's offsets with what it sends.
+
+    With `instance_id` the transactional id is that name, so that a restart fences a predecessor that hangs.
+    Without, it is random: the group's generation fences a zombie's offsets (KIP-447), and the broker aborts
+    what it left open after `transaction_timeout_ms`.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topics: TopicSettings,
+        worker: WorkerSettings,
+        *,
+        group_metadata: Callable[[], Any],
+        give_up: Callable[[], bool],
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._configuration = librdkafka(
+            kafka,
+            **{
+                "transactional.id": f"{worker.group_id}-{worker.instance_id or uuid.uuid4()}",
+                "transaction.timeout.ms": worker.transaction_timeout_ms,
+                "message.max.bytes": topics.max_message_bytes + HEADER_ROOM,
+                "queue.buffering.max.messages": 200_000,
+                "linger.ms": 5,
+                "error_cb": self._on_error,
+            },
+        )
+        self._named = worker.instance_id is not None
+        self._group_metadata = group_metadata
+        self._give_up = give_up
+        self._clock = clock
+        self._retries = metrics.counter(m.RETRIES).labels("kafka")
+        self._refused: str | None = None
+        self._producer: Producer | None = None
+
+    def open(self) -> None:
+        """Connect, waiting for the cluster as long as it takes or until told to give up.
+
+        Raises:
+            AbortedError: told to give up.
+            DependencyError: the cluster refuses us.
+        """
+        if self._producer is None:
+            producer = Producer(self._configuration, logger=log)
+            self._call(producer, producer.init_transactions)
+            self._producer = producer
+
+    def publish(self, records: Sequence[OutRecord], positions: Mapping[TopicPartition, int]) -> None:
+        self.open()
+        producer = self._producer
+        assert producer is not None  # noqa: S101
+        offsets = [KafkaTopicPartition(*partition, offset) for partition, offset in positions.items()]
+        try:
+            producer.begin_transaction()
+            for record in records:
+                self._produce(producer, record)
+            metadata = self._group_metadata()
+            self._call(producer, lambda s: producer.send_offsets_to_transaction(offsets, metadata, s))
+            self._call(producer, producer.commit_transaction)
+        except KafkaException as error:
+            self._abort(producer, error.args[0])
+
+    def close(self) -> None:
+        """Every publication was confirmed before `publish` returned: nothing is left to flush."""
+        self._producer = None
+
+    def _produce(self, producer: Producer, record: OutRecord) -> None:
+        while True:
+            try:
+                producer.produce(record.topic, record.value, record.key, headers=list(record.headers))
+            except BufferError:  # the local queue is full: let it drain
+                producer.poll(0.1)
+            else:
+                return
+
+    def _call(self, producer: Producer, call: Callable[[float], Any]) -> None:
+        """One call of the transactional API, again for as long as its error says that again is right.
+
+        Raises:
+            KafkaException: an error that is not retriable.
+            DependencyError: the cluster refuses us.
+            AbortedError: told to give up.
+        """
+        for wait_s in backoff():
+            try:
+                call(_CALL_S)
+            except KafkaException as error:
+                reason: KafkaError = error.args[0]
+                producer.poll(0)  # serves the error callback
+                if self._refused is not None or refused(reason):
+                    raise DependencyError("kafka", self._refused or reason.str()) from error
+                if not reason.retriable():
+                    raise
+                if self._give_up():
+                    raise AbortedError(f"gave up waiting for kafka: {reason.str()}") from error
+                log.warning("kafka: %s; trying again in %.1f s", reason.str(), wait_s)
+                self._retries.inc()
+                self._clock.sleep(wait_s)
+            else:
+                return
+
+    def _abort(self, producer: Producer, reason: KafkaError) -> None:
+        """Undo the open transaction, then say so; a producer that cannot is given up for a new one."""
+        if reason.code() == KafkaError._FENCED and self._named:
+            raise DataLossAvertedError(
+                "another worker runs under the same worker.instance_id and has fenced this one: "
+                "give each worker a name of its own"
+            )
+        if reason.fatal():
+            self._producer = None
+        else:
+            try:
+                self._call(producer, producer.abort_transaction)
+            except KafkaException as error:
+                log.warning("kafka: the transaction could not be aborted: %s", error.args[0].str())
+                self._producer = None
+        raise AbortedError(reason.str())
+
+    def _on_error(self, error: KafkaError) -> None:
+        if refused(error):
+            self._refused = error.str()
+        else:
+            log.debug("kafka: %s", error.str())

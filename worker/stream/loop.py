@@ -1,0 +1,183 @@
+"""The loop that everything goes through: the stream, the demo, evaluation and replay.
+
+    1. consume    records of the assigned partitions, in the order of their offsets
+    2. decode     each becomes a post with its token ids, a deletion, or a bad record
+    3. batch      until the token budget is reached or the first record has waited long enough
+    4. classify   in the model's thread, while steps 1 to 3 prepare the next batch
+    5. publish    labels, tombstones and dead letters
+    6. commit     the offsets of the batch, in the same transaction as step 5
+
+What has been taken and is not committed lives only in the builder (step 3) and the model stage (step 4). So
+there is one answer to every trouble: forget both and go back to what is committed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+
+from worker.clock import Clock, backoff
+from worker.errors import BadRecordError
+from worker.model.classifier import Classifier
+from worker.stream.batch import BatchBuilder, Entry
+from worker.stream.decode import decode, written_at
+from worker.stream.edges import AbortedError, Publisher, Source
+from worker.stream.meter import Meter
+from worker.stream.model_stage import Answered, ModelStage
+from worker.stream.outcome import Destination, outgoing
+from worker.types import Post, Record, TopicPartition
+
+_TAKE = 1024
+"""Most records of one call: decoding them takes about 10 ms, so that the model's answer never waits long."""
+_IDLE_S = 0.2
+_BUSY_S = 0.002
+_MODEL_WAIT_S = 1.0
+"""Longer than a usual batch, far below any session timeout."""
+
+log = logging.getLogger(__name__)
+
+
+class Loop:
+    """Steps 1 to 6, over any source and publisher."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        publisher: Publisher,
+        classifier: Classifier,
+        builder: BatchBuilder,
+        destination: Destination,
+        clock: Clock,
+        meter: Meter,
+    ) -> None:
+        self._source = source
+        self._publisher = publisher
+        self._classifier = classifier
+        self._builder = builder
+        self._destination = destination
+        self._clock = clock
+        self._meter = meter
+        self._model = ModelStage(classifier)
+        self._waits = backoff()
+
+    def run(self, finished: Callable[[], bool], drain_s: float) -> None:
+        """Run until `finished` says so, then publish and commit what is held, for `drain_s` seconds at most.
+
+        Raises:
+            DependencyError: a server refuses us for good.
+            DataLossAvertedError: going on would lose or double records.
+        """
+        self._source.open(self._revoked)
+        try:
+            while not finished():
+                self.run_once()
+            self._drain(self._clock.monotonic() + drain_s)
+        finally:
+            self._model.close()
+
+    def run_once(self) -> None:
+        """One turn. At most one batch is in the model and one in the builder."""
+        records = self._consume()  # 1
+        self._builder.add(self._decode(records), self._clock.monotonic())  # 2
+        answered = self._collect()
+        self._submit(now=self._clock.monotonic())  # 3 and 4: the model works on while we publish
+        if answered is not None:
+            self._publish(answered)  # 5 and 6
+        self._meter.moved(self._clock.monotonic())
+
+    def _consume(self) -> list[Record]:
+        """Step 1. Fetches nothing while a full batch waits for the model: this is the backpressure."""
+        if self._builder.full:
+            return []
+        wait_s = self._builder.wait_s(self._clock.monotonic())
+        if self._model.busy:
+            return self._source.take(_TAKE, _BUSY_S)
+        if wait_s is None:
+            return self._source.take(1, _IDLE_S)
+        return self._source.take(_TAKE, wait_s) if wait_s > 0 else []
+
+    def _decode(self, records: list[Record]) -> list[Entry]:
+        """Step 2."""
+        if not records:
+            return []
+        with self._meter.step("decode"):
+            entries = [_entry(record) for record in records]
+            posts = [(entry, entry.what.text) for entry in entries if isinstance(entry.what, Post)]
+            rows = self._classifier.prepare([text for _, text in posts])
+            for (entry, _), row in zip(posts, rows, strict=True):
+                entry.tokens = row
+        self._meter.took(records, sum(map(self._classifier.was_cut, rows)))
+        return entries
+
+    def _collect(self) -> Answered | None:
+        """The batch that the model has finished; waits for it only when there is nothing else to do."""
+        if not self._builder.full:
+            return self._model.collect(0.0)
+        answered = self._model.collect(_MODEL_WAIT_S)
+        if answered is None and self._model.busy:
+            self._source.heartbeat()
+        return answered
+
+    def _submit(self, now: float) -> None:
+        """Steps 3 and 4."""
+        if not self._model.busy and self._builder.wait_s(now) == 0.0:
+            batch = self._builder.take()
+            self._meter.batched(batch)
+            self._model.submit(batch)
+
+    def _publish(self, answered: Answered) -> None:
+        """Steps 5 and 6, all or nothing."""
+        batch, answer = answered
+        if not batch.entries:
+            return
+        now = self._clock.time()
+        with self._meter.step("encode"):
+            out = outgoing(batch, answer, self._destination, datetime.fromtimestamp(now, UTC))
+        try:
+            with self._meter.step("commit"):
+                self._publisher.publish(out, batch.positions())
+        except AbortedError as error:
+            self._go_back(error)
+        else:
+            self._waits = backoff()
+            self._meter.committed(batch, answer, self._clock.time())
+
+    def _go_back(self, error: AbortedError) -> None:
+        """Nothing of a batch was published: forget all that is not committed and read it again."""
+        wait_s = next(self._waits)
+        log.warning("publication aborted, reading again in %.1f s: %s", wait_s, error)
+        self._meter.aborted()
+        self._builder.clear()
+        self._model.discard()
+        self._clock.sleep(wait_s)
+        self._source.rewind()
+
+    def _revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """Another worker reads these from what is committed; what we hold of them is not ours any more."""
+        self._builder.drop(partitions)
+        self._model.drop(partitions)
+
+    def _drain(self, deadline: float) -> None:
+        """Finish what is held. What is not done by the deadline is not lost: it was never committed."""
+        while self._model.busy or len(self._builder):
+            left_s = deadline - self._clock.monotonic()
+            if left_s <= 0:
+                log.warning("drain deadline passed: the records held will be read again by the next worker")
+                return
+            answered = self._model.collect(left_s)
+            if not self._model.busy and len(self._builder):
+                self._model.submit(self._builder.take())
+            if answered is not None:
+                self._publish(answered)
+
+
+def _entry(record: Record) -> Entry:
+    try:
+        what = decode(record)
+        if isinstance(what, Post):
+            return Entry(record, what, written_at(what, record))
+    except BadRecordError as error:
+        return Entry(record, error)
+    return Entry(record, what)

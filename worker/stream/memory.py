@@ -1,0 +1,102 @@
+"""Source and publisher in memory: evaluation and `classify` run the real loop over them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from worker.stream.edges import AbortedError, OnRevoke
+from worker.types import OutRecord, Record, TopicPartition
+
+
+class MemoryLog:
+    """Topics in memory, with the offsets committed by one consumer group."""
+
+    def __init__(self) -> None:
+        self.partitions: dict[TopicPartition, list[Record]] = {}
+        self.committed: dict[TopicPartition, int] = {}
+        self.published: list[OutRecord] = []
+
+    def append(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int = 0,
+        timestamp_ms: int = 0,
+    ) -> Record:
+        """Add one record at the end of a partition."""
+        log = self.partitions.setdefault(TopicPartition(topic, partition), [])
+        record = Record(topic, partition, len(log), key, value, timestamp_ms)
+        log.append(record)
+        return record
+
+
+class MemorySource:
+    """Reads a `MemoryLog`; `is_exhausted` once everything was taken."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+        self._position: dict[TopicPartition, int] = {}
+        self._revoked: set[TopicPartition] = set()
+        self._on_revoke: OnRevoke = _ignore
+
+    def open(self, on_revoke: OnRevoke) -> None:
+        self._on_revoke = on_revoke
+        self.rewind()
+
+    def take(self, limit: int, timeout_s: float) -> list[Record]:
+        taken: list[Record] = []
+        for partition, log in self._log.partitions.items():
+            if partition in self._revoked:
+                continue
+            start = self._position.get(partition, 0)
+            part = log[start : start + limit - len(taken)]
+            self._position[partition] = start + len(part)
+            taken += part
+        return taken
+
+    def is_exhausted(self) -> bool:
+        """Whether every record of every partition has been taken."""
+        return all(
+            self._position.get(partition, 0) >= len(log)
+            for partition, log in self._log.partitions.items()
+            if partition not in self._revoked
+        )
+
+    def heartbeat(self) -> None:
+        """Nobody is waiting."""
+
+    def rewind(self) -> None:
+        self._position = dict(self._log.committed)
+
+    def revoke(self, partitions: Iterable[TopicPartition]) -> None:
+        """Act as if another worker had taken these partitions."""
+        gone = set(partitions)
+        self._revoked |= gone
+        self._on_revoke(gone)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class MemoryPublisher:
+    """Publishes into a `MemoryLog`; `fail_next` makes the next publication abort."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+        self.fail_next = False
+
+    def publish(self, records: Sequence[OutRecord], positions: Mapping[TopicPartition, int]) -> None:
+        if self.fail_next:
+            self.fail_next = False
+            raise AbortedError("told to")
+        self._log.published.extend(records)
+        self._log.committed.update(positions)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _ignore(partitions: Collection[TopicPartition]) -> None:
+    """Before `open`, nobody listens."""

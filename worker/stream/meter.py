@@ -1,0 +1,87 @@
+"""What the loop tells about itself: one object, so that the loop's steps hold no metric code."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from worker import metrics as m
+from worker.errors import BadRecordError
+from worker.metrics import Metrics
+from worker.stream.batch import Batch
+from worker.types import LABELS, Classified, Post, Record
+from worker.web.health import Health
+
+
+class Meter:
+    """Feeds the metrics and the health of a worker."""
+
+    def __init__(self, metrics: Metrics, health: Health, model: str) -> None:
+        self._health = health
+        self._model = model
+        self._step = metrics.histogram(m.STEP_SECONDS)
+        self._consumed = metrics.counter(m.CONSUMED)
+        self._truncated = metrics.counter(m.TRUNCATED)
+        self._published = metrics.counter(m.PUBLISHED)
+        self._labels = metrics.counter(m.LABELS)
+        self._dead = metrics.counter(m.DEAD_LETTERS)
+        self._transactions = metrics.counter(m.TRANSACTIONS)
+        self._records = metrics.histogram(m.BATCH_RECORDS)
+        self._tokens = metrics.histogram(m.BATCH_TOKENS)
+        self._latency = metrics.bulk_histogram(m.LATENCY)
+        self._confidence = metrics.bulk_histogram(m.CONFIDENCE)
+
+    def moved(self, now: float) -> None:
+        """The loop has made a turn."""
+        self._health.beat()
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time one step."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._step.labels(name).observe(time.perf_counter() - start)
+
+    def took(self, records: Sequence[Record], truncated: int) -> None:
+        """Records were taken; `truncated` of their texts were longer than the model reads."""
+        for topic, n in Counter(record.topic for record in records).items():
+            self._consumed.labels(topic).inc(n)
+        self._truncated.inc(truncated)
+
+    def batched(self, batch: Batch) -> None:
+        """A batch goes to the model."""
+        self._records.observe(len(batch.entries))
+        self._tokens.observe(batch.tokens)
+
+    def committed(self, batch: Batch, answer: Classified, now: float) -> None:
+        """A batch is published and committed; `now` in seconds since the epoch."""
+        self._transactions.labels("committed").inc()
+        outcomes: Counter[tuple[str, str]] = Counter()
+        for entry in batch.entries:
+            what = entry.what
+            if isinstance(what, Post):
+                outcomes[entry.record.topic, "label"] += 1
+            elif isinstance(what, BadRecordError):
+                outcomes[entry.record.topic, "dead_letter"] += 1
+                self._dead.labels(what.kind).inc()
+            else:
+                outcomes[entry.record.topic, "deletion"] += 1
+        for key, n in outcomes.items():
+            self._published.labels(*key).inc(n)
+        for index, n in enumerate(np.bincount(answer.label, minlength=len(LABELS)).tolist()):
+            if n:
+                self._labels.labels(LABELS[index], self._model).inc(n)
+        taken = np.array([entry.record.timestamp_ms for entry in batch.entries], dtype=np.float64)
+        self._latency.observe_all(np.maximum(now - taken[taken >= 0] / 1000, 0.0))
+        given = np.column_stack([answer.scores, answer.neutral])[np.arange(len(answer.label)), answer.label]
+        self._confidence.observe_all(given)
+
+    def aborted(self) -> None:
+        """A publication was rolled back."""
+        self._transactions.labels("aborted").inc()

@@ -1,0 +1,125 @@
+"""The model in a thread of its own, so that the next batch is fetched while it works on this one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import NamedTuple
+
+import numpy as np
+
+from worker.errors import BadRecordError, DataLossAvertedError
+from worker.model.classifier import Classifier
+from worker.stream.batch import Batch, Entry
+from worker.types import EMOTIONS, Classified, TopicPartition
+
+_BROKEN_FROM = 8
+"""Posts. If the model fails on more than half of a batch this large, it is the model that is broken."""
+
+
+class Answered(NamedTuple):
+    """A batch with the model's answer for each of its posts."""
+
+    batch: Batch
+    answer: Classified
+
+
+class ModelStage:
+    """One batch at a time through the classifier."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._batch: Batch | None = None
+        self._future: Future[Answered] | None = None
+        self._dropped: set[TopicPartition] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is in the model, or its answer not yet collected."""
+        return self._future is not None
+
+    def submit(self, batch: Batch) -> None:
+        """Hand the next batch over; the one before must have been collected."""
+        assert self._future is None  # noqa: S101
+        self._dropped = set()
+        self._future = self._thread.submit(answer, self._classifier, batch)
+
+    def collect(self, timeout_s: float) -> Answered | None:
+        """The answered batch, less what was dropped meanwhile; None if it takes longer than `timeout_s`.
+
+        Raises:
+            DataLossAvertedError: the model fails on most of a batch.
+        """
+        if self._future is None:
+            return None
+        try:
+            answered = self._future.result(timeout_s)
+        except FutureTimeoutError:
+            return None
+        finally:
+            if self._future.done():
+                self._future = None
+        return _without(answered, self._dropped) if self._dropped else answered
+
+    def drop(self, partitions: Collection[TopicPartition]) -> None:
+        """Leave the records of `partitions` out of the answer to come."""
+        self._dropped.update(partitions)
+
+    def discard(self) -> None:
+        """Forget the batch in the model. Its answer is waited for: the model is not for two threads."""
+        if self._future is not None:
+            self._future.exception()
+            self._future = None
+
+    def close(self) -> None:
+        """Do not wait: a model that hangs must not keep the process from ending."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def answer(classifier: Classifier, batch: Batch) -> Answered:
+    """Classify a batch; a post on which the model fails becomes a bad record of kind `model_error`.
+
+    A failing batch is halved until the post that makes it fail stands alone, so that only this one leaves.
+
+    Raises:
+        DataLossAvertedError: most posts fail, so that the model and not the posts must be broken.
+    """
+    posts = batch.posts
+    answers, failed = _bisect(classifier, posts)
+    if len(failed) > max(_BROKEN_FROM, len(posts)) // 2:
+        raise DataLossAvertedError(
+            f"the model fails on {len(failed)} of {len(posts)} posts ({failed[0].what}); "
+            "nothing was committed: check the model, then start again"
+        )
+    return Answered(batch, _stack(answers))
+
+
+def _bisect(classifier: Classifier, posts: list[Entry]) -> tuple[list[Classified], list[Entry]]:
+    if not posts:
+        return [], []
+    try:
+        return [classifier.classify([entry.tokens for entry in posts])], []
+    except Exception as error:
+        if len(posts) == 1:
+            posts[0].what = BadRecordError("model_error", type(error).__name__)
+            return [], posts
+    middle = len(posts) // 2
+    first, first_failed = _bisect(classifier, posts[:middle])
+    second, second_failed = _bisect(classifier, posts[middle:])
+    return first + second, first_failed + second_failed
+
+
+def _stack(answers: list[Classified]) -> Classified:
+    if len(answers) == 1:
+        return answers[0]
+    if not answers:
+        return Classified(np.zeros((0, len(EMOTIONS))), np.zeros(0), np.zeros(0, dtype=np.intp))
+    return Classified(*(np.concatenate(column) for column in zip(*answers, strict=True)))
+
+
+def _without(answered: Answered, partitions: Collection[TopicPartition]) -> Answered:
+    kept = [entry.partition not in partitions for entry in answered.batch.posts]
+    rows = Classified(*(column[np.asarray(kept, dtype=bool)] for column in answered.answer))
+    return Answered(answered.batch.without(partitions), rows)
