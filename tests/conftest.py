@@ -1,0 +1,80 @@
+"""Fixtures for every test: real servers where they can be had, and a reason to skip where not.
+
+KAFKA_BOOTSTRAP          use this Kafka instead of starting one
+MOODSTREAM_TEST_DATA     the folder of data sets; by default ../shared/data beside the checkout
+MOODSTREAM_TEST_STRICT   1: nothing may skip (tests/support/strict.py)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.kafka import KafkaUnderTest
+from worker.local import kafka as local_kafka
+from worker.local import prometheus as local_prometheus
+from worker.local import redis as local_redis
+
+pytest_plugins = ["pytester", "tests.support.strict"]
+
+_given_data = os.environ.pop("MOODSTREAM_TEST_DATA", None)  # not one of the product's settings
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # kafka-python 3.0 reads its schemas with functions that Python 3.11 deprecated and 3.13 took back.
+    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaUnderTest]:
+    """A real Apache Kafka that the whole session shares: use topics and groups of your own."""
+    given = os.environ.get("KAFKA_BOOTSTRAP")
+    if given:
+        yield KafkaUnderTest(given)
+        return
+    _skip_where(local_kafka.available())
+    with local_kafka.RealKafka() as server:
+        yield KafkaUnderTest(server.bootstrap)
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[local_kafka.RealKafka]:
+    """A real Apache Kafka of the test's own, to stop and kill (and mark the test slow)."""
+    _skip_where(local_kafka.available())
+    with local_kafka.RealKafka() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server() -> Iterator[local_redis.RealRedis]:
+    """A real, empty Redis of the test's own, whose data outlive a kill."""
+    _skip_where(local_redis.available())
+    with local_redis.RealRedis(aof=True) as server:
+        yield server
+
+
+@pytest.fixture
+def prometheus() -> Iterator[Callable[[Mapping[str, Any]], local_prometheus.RealPrometheus]]:
+    """Starts a real Prometheus with a configuration, such as `scraping({"worker": "127.0.0.1:9464"})`."""
+    _skip_where(local_prometheus.available())
+    with ExitStack() as servers:
+        yield lambda config: servers.enter_context(local_prometheus.RealPrometheus(config))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of data sets; mark tests that need it `needs_data`."""
+    folder = Path(_given_data or Path(__file__).parents[2] / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no data sets at {folder}: name their folder in MOODSTREAM_TEST_DATA")
+    return folder
+
+
+def _skip_where(missing: str | None) -> None:
+    if missing is not None:
+        pytest.skip(missing)
