@@ -108,7 +108,8 @@ class RealKafka(LocalServer):
 
     def _format(self, java: Sequence[str]) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties"]
+        # One argument each, since one id in 64 begins with a dash.
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--config=server.properties"]
         _run([*java, *tool], cwd=self.folder, within_s=_FORMAT_S)
 
     def _ready(self, process: ChildProcess) -> bool:
