@@ -120,6 +120,35 @@ def trends(settings: Settings) -> None:
 
 
 @cli.command()
+@click.option(
+    "--for",
+    "for_s",
+    type=click.FloatRange(min=0.5),
+    metavar="SECONDS",
+    help="How long posts are sent; until Ctrl-C where not given.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=1, max=10_000),
+    default=50.0,
+    show_default=True,
+    metavar="POSTS_PER_S",
+    help="Posts sent a second. More than the model can take are held back, not lost.",
+)
+@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), hidden=True)
+@json_option
+@settings_options
+def demo(settings: Settings, for_s: float | None, rate: float, picture: Path | None, as_json: bool) -> None:
+    """Watch all of it at work on this machine: a broker, a Redis, a worker, the trends and some posts.
+
+    Needs nothing but Python. Exit code 1: a post was not answered, or a trend is not what was labelled.
+    """
+    from worker.demo.run import Order, run
+
+    sys.exit(run(settings, Order(for_s=for_s, rate=rate, as_json=as_json, picture=picture)))
+
+
+@cli.command()
 @json_option
 @settings_options
 def config(settings: Settings, as_json: bool) -> None:
