@@ -8,6 +8,7 @@ standard error.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
+from rich.console import Console
 
 from worker.errors import ConfigurationError, MoodstreamError
 from worker.settings import Settings, known, load, shown
@@ -227,6 +229,37 @@ def verify(settings: Settings, as_json: bool) -> None:
     click.echo(
         msgspec.json.encode(result) if as_json else f"{artifact.full_name}: every file is as it was made"
     )
+
+
+@cli.group()
+def bench() -> None:
+    """Measure this product and its peers in the same run."""
+
+
+@bench.command()
+@click.option(
+    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
+)
+@click.option(
+    "--records", default=400_000, show_default=True, help="Posts preloaded for the fastest systems."
+)
+@json_option
+@settings_options
+def stream(settings: Settings, texts: Path | None, records: int, as_json: bool) -> None:
+    """Posts per second through a real Kafka: the bare loop, this worker, plain Faust.
+
+    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed). The peers come with
+    the extra `bench`.
+    """
+    from worker.bench import report
+    from worker.bench.stream import run
+    from worker.bench.texts import read_texts
+
+    speeds = run(settings, read_texts(texts), bootstrap=os.environ.get("KAFKA_BOOTSTRAP"), records=records)
+    if as_json:
+        click.echo(msgspec.json.encode(report.as_json(speeds)))
+    else:
+        Console().print(report.as_table(speeds, "moodstream bench stream"))
 
 
 def main() -> None:

@@ -25,6 +25,8 @@ from pydantic import (
 from worker.errors import ConfigurationError
 
 ENV_PREFIX = "MOODSTREAM_"
+_NOT_SETTINGS = (f"{ENV_PREFIX}CACHE", f"{ENV_PREFIX}TEST_")
+"""Variables of the local servers and the tests; any other name with the prefix that is no setting is a typo."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -306,7 +308,7 @@ def load(flags: Mapping[str, str] | None = None, env: Mapping[str, str] | None =
     values: dict[str, Any] = {}
     problems: list[str] = []
     for name, value in sorted(environ.items()):
-        if name.startswith(ENV_PREFIX):
+        if name.startswith(ENV_PREFIX) and not name.startswith(_NOT_SETTINGS):
             _place(values, name.removeprefix(ENV_PREFIX).lower().split("__"), value, name, problems)
     for dotted, value in (flags or {}).items():
         _place(values, dotted.split("."), value, f"--set {dotted}", problems)

@@ -44,7 +44,9 @@ _PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt",
 _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_OPCODES = 64
 
-_Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+"""Of a model or a version: safe in file names, headers and metric labels."""
+
 _Positive = Annotated[float, Meta(gt=0)]
 
 
@@ -77,8 +79,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """What a model is. The meaning of its logits stands here, not in code."""
 
     format: Literal[1] = FORMAT
-    name: _Name
-    version: _Name
+    name: Name
+    version: Name
     labels: list[str]
     """The emotion of each of the first logits, in their order."""
     neutral: NeutralGate | None

@@ -55,7 +55,7 @@ def score(gold: list[Gold], labels: list[Label | None]) -> Figures:
     else the label given counts, neutral included. Texts that the stream refuses (empty ones) are left out.
     """
     kept = [(row, label) for row, label in zip(gold, labels, strict=True) if label is not None]
-    classes = list(LABELS if any(row.label == NEUTRAL for row in gold) else EMOTIONS)
+    classes: list[str] = list(LABELS if any(row.label == NEUTRAL for row in gold) else EMOTIONS)
     truth = np.array([classes.index(row.label) for row, _ in kept], dtype=np.intp)
     return figures(truth, np.array([_probabilities(label, classes) for _, label in kept]), classes)
 
@@ -129,6 +129,6 @@ def _show(result: Figures, model: str) -> None:
         )
     console.print(table)
     console.print(
-        f"accuracy {result.accuracy:.4f}  macro F1 {result.macro_f1:.4f}  weighted F1 {result.weighted_f1:.4f}  "
-        f"ROC-AUC {result.roc_auc_ovr:.4f}  ECE {result.ece:.4f}"
+        f"accuracy {result.accuracy:.4f}  macro F1 {result.macro_f1:.4f}  "
+        f"weighted F1 {result.weighted_f1:.4f}  ROC-AUC {result.roc_auc_ovr:.4f}  ECE {result.ece:.4f}"
     )

@@ -40,7 +40,7 @@ def run_offline(
         loop = Loop(
             source=source,
             publisher=MemoryPublisher(log),
-            classifier=classifier,
+            model=classifier,
             builder=builder(settings),
             destination=destination(settings, classifier),
             clock=clock,

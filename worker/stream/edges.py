@@ -1,4 +1,4 @@
-"""The two edges of the stream as protocols; `kafka_source`, `kafka_publisher` and `memory` implement them."""
+"""What the loop needs from outside, as protocols: a source, a model, a publisher."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from worker.errors import MoodstreamError
-from worker.types import OutRecord, Record, TopicPartition
+from worker.types import Classified, OutRecord, Record, TopicPartition
 
 OnRevoke = Callable[[Collection[TopicPartition]], None]
 """Called, from inside `take` or `heartbeat`, with partitions that another worker reads from now on."""
@@ -41,6 +41,25 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Leave."""
+        ...
+
+
+class Model(Protocol):
+    """What labels posts; `worker.model.classifier.Classifier` is the real one."""
+
+    name: str
+    """`name@version`."""
+
+    def prepare(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text; on the loop's thread."""
+        ...
+
+    def was_cut(self, row: Sequence[int]) -> bool:
+        """Whether a prepared row stands for a text longer than the model reads."""
+        ...
+
+    def classify(self, rows: Sequence[Sequence[int]]) -> Classified:
+        """The answer for each prepared row, in their order; on the model's thread."""
         ...
 
 

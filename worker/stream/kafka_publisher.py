@@ -34,6 +34,8 @@ class KafkaPublisher:
     With `instance_id` the transactional id is that name, so that a restart fences a predecessor that hangs.
     Without, it is random: the group's generation fences a zombie's offsets (KIP-447), and the broker aborts
     what it left open after `transaction_timeout_ms`.
+
+    `keep_waiting` is asked before each retry while the cluster is away.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class KafkaPublisher:
         worker: WorkerSettings,
         *,
         group_metadata: Callable[[], Any],
-        give_up: Callable[[], bool],
+        keep_waiting: Callable[[], bool],
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -60,7 +62,7 @@ class KafkaPublisher:
         )
         self._named = worker.instance_id is not None
         self._group_metadata = group_metadata
-        self._give_up = give_up
+        self._keep_waiting = keep_waiting
         self._clock = clock
         self._retries = metrics.counter(m.RETRIES).labels("kafka")
         self._refused: str | None = None
@@ -124,7 +126,7 @@ class KafkaPublisher:
                     raise DependencyError("kafka", self._refused or reason.str()) from error
                 if not reason.retriable():
                     raise
-                if self._give_up():
+                if not self._keep_waiting():
                     raise AbortedError(f"gave up waiting for kafka: {reason.str()}") from error
                 log.warning("kafka: %s; trying again in %.1f s", reason.str(), wait_s)
                 self._retries.inc()

@@ -19,10 +19,9 @@ from datetime import UTC, datetime
 
 from worker.clock import Clock, backoff
 from worker.errors import BadRecordError
-from worker.model.classifier import Classifier
 from worker.stream.batch import BatchBuilder, Entry
 from worker.stream.decode import decode, written_at
-from worker.stream.edges import AbortedError, Publisher, Source
+from worker.stream.edges import AbortedError, Model, Publisher, Source
 from worker.stream.meter import Meter
 from worker.stream.model_stage import Answered, ModelStage
 from worker.stream.outcome import Destination, outgoing
@@ -46,7 +45,7 @@ class Loop:
         *,
         source: Source,
         publisher: Publisher,
-        classifier: Classifier,
+        model: Model,
         builder: BatchBuilder,
         destination: Destination,
         clock: Clock,
@@ -54,12 +53,13 @@ class Loop:
     ) -> None:
         self._source = source
         self._publisher = publisher
-        self._classifier = classifier
+        self._prepare = model.prepare
+        self._was_cut = model.was_cut
         self._builder = builder
         self._destination = destination
         self._clock = clock
         self._meter = meter
-        self._model = ModelStage(classifier)
+        self._model = ModelStage(model)
         self._waits = backoff()
 
     def run(self, finished: Callable[[], bool], drain_s: float) -> None:
@@ -85,7 +85,8 @@ class Loop:
         self._submit(now=self._clock.monotonic())  # 3 and 4: the model works on while we publish
         if answered is not None:
             self._publish(answered)  # 5 and 6
-        self._meter.moved(self._clock.monotonic())
+        if answered is not None or not self._model.busy:
+            self._meter.moved()  # a model that hangs is no movement, however many records come
 
     def _consume(self) -> list[Record]:
         """Step 1. Fetches nothing while a full batch waits for the model: this is the backpressure."""
@@ -105,10 +106,10 @@ class Loop:
         with self._meter.step("decode"):
             entries = [_entry(record) for record in records]
             posts = [(entry, entry.what.text) for entry in entries if isinstance(entry.what, Post)]
-            rows = self._classifier.prepare([text for _, text in posts])
+            rows = self._prepare([text for _, text in posts])
             for (entry, _), row in zip(posts, rows, strict=True):
                 entry.tokens = row
-        self._meter.took(records, sum(map(self._classifier.was_cut, rows)))
+        self._meter.took(records, sum(map(self._was_cut, rows)))
         return entries
 
     def _collect(self) -> Answered | None:

@@ -35,8 +35,8 @@ class Meter:
         self._latency = metrics.bulk_histogram(m.LATENCY)
         self._confidence = metrics.bulk_histogram(m.CONFIDENCE)
 
-    def moved(self, now: float) -> None:
-        """The loop has made a turn."""
+    def moved(self) -> None:
+        """The loop has made a turn and does not wait for the model alone."""
         self._health.beat()
 
     @contextmanager

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from worker.errors import BadRecordError, DataLossAvertedError
-from worker.model.classifier import Classifier
 from worker.stream.batch import Batch, Entry
+from worker.stream.edges import Model
 from worker.types import EMOTIONS, Classified, TopicPartition
 
 _BROKEN_FROM = 8
-"""Posts. If the model fails on more than half of a batch this large, it is the model that is broken."""
+"""Posts. Failing on more in a row, or on most of a larger batch, the model is broken and not the posts."""
 
 
 class Answered(NamedTuple):
@@ -28,12 +28,13 @@ class Answered(NamedTuple):
 class ModelStage:
     """One batch at a time through the classifier."""
 
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
+    def __init__(self, model: Model) -> None:
+        self._model = model
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._batch: Batch | None = None
         self._future: Future[Answered] | None = None
         self._dropped: set[TopicPartition] = set()
+        self._failed_in_a_row = 0
 
     @property
     def busy(self) -> bool:
@@ -44,7 +45,7 @@ class ModelStage:
         """Hand the next batch over; the one before must have been collected."""
         assert self._future is None  # noqa: S101
         self._dropped = set()
-        self._future = self._thread.submit(answer, self._classifier, batch)
+        self._future = self._thread.submit(self._answer, batch)
 
     def collect(self, timeout_s: float) -> Answered | None:
         """The answered batch, less what was dropped meanwhile; None if it takes longer than `timeout_s`.
@@ -73,13 +74,24 @@ class ModelStage:
             self._future.exception()
             self._future = None
 
+    def _answer(self, batch: Batch) -> Answered:
+        answered, failed = answer(self._model, batch)
+        self._failed_in_a_row = 0 if len(answered.answer.label) else self._failed_in_a_row + failed
+        if self._failed_in_a_row > _BROKEN_FROM:
+            raise DataLossAvertedError(
+                f"the model failed on {self._failed_in_a_row} posts in a row: check the model, then start again"
+            )
+        return answered
+
     def close(self) -> None:
         """Do not wait: a model that hangs must not keep the process from ending."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def answer(classifier: Classifier, batch: Batch) -> Answered:
-    """Classify a batch; a post on which the model fails becomes a bad record of kind `model_error`.
+def answer(model: Model, batch: Batch) -> tuple[Answered, int]:
+    """Classify a batch; also says on how many posts the model failed.
+
+    A post on which it fails becomes a bad record of kind `model_error`.
 
     A failing batch is halved until the post that makes it fail stands alone, so that only this one leaves.
 
@@ -87,27 +99,27 @@ def answer(classifier: Classifier, batch: Batch) -> Answered:
         DataLossAvertedError: most posts fail, so that the model and not the posts must be broken.
     """
     posts = batch.posts
-    answers, failed = _bisect(classifier, posts)
-    if len(failed) > max(_BROKEN_FROM, len(posts)) // 2:
+    answers, failed = _bisect(model, posts)
+    if len(failed) > max(_BROKEN_FROM, len(posts) // 2):
         raise DataLossAvertedError(
             f"the model fails on {len(failed)} of {len(posts)} posts ({failed[0].what}); "
-            "nothing was committed: check the model, then start again"
+            "none of them was committed: check the model, then start again"
         )
-    return Answered(batch, _stack(answers))
+    return Answered(batch, _stack(answers)), len(failed)
 
 
-def _bisect(classifier: Classifier, posts: list[Entry]) -> tuple[list[Classified], list[Entry]]:
+def _bisect(model: Model, posts: list[Entry]) -> tuple[list[Classified], list[Entry]]:
     if not posts:
         return [], []
     try:
-        return [classifier.classify([entry.tokens for entry in posts])], []
+        return [model.classify([entry.tokens for entry in posts])], []
     except Exception as error:
         if len(posts) == 1:
             posts[0].what = BadRecordError("model_error", type(error).__name__)
             return [], posts
     middle = len(posts) // 2
-    first, first_failed = _bisect(classifier, posts[:middle])
-    second, second_failed = _bisect(classifier, posts[middle:])
+    first, first_failed = _bisect(model, posts[:middle])
+    second, second_failed = _bisect(model, posts[middle:])
     return first + second, first_failed + second_failed
 
 

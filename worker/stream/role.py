@@ -40,6 +40,11 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
     """
     worker = settings.worker
     health = Health(clock, worker.stall_s, ("model", "kafka", "assignment"))
+
+    def keep_waiting() -> bool:
+        health.beat()  # waiting for Kafka is no reason to be restarted
+        return not stop.overdue(worker.drain_s)
+
     with ExitStack() as closing:
         closing.enter_context(serve(worker.http, metrics, health, on_death=stop.set))
         classifier = open_classifier(settings, metrics)
@@ -54,7 +59,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
             settings.topics,
             worker,
             group_metadata=source.group_metadata,
-            give_up=lambda: stop.overdue(worker.drain_s),
+            keep_waiting=keep_waiting,
             clock=clock,
             metrics=metrics,
         )
@@ -67,7 +72,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
         loop = Loop(
             source=source,
             publisher=publisher,
-            classifier=classifier,
+            model=classifier,
             builder=builder(settings),
             destination=destination(settings, classifier),
             clock=clock,

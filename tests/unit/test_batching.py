@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.model.batch import micro_batches
+from worker.stream.batch import Batch, BatchBuilder, Entry
+from worker.types import Post, Record, TopicPartition
+
+LENGTHS = st.lists(st.integers(1, 40), max_size=60)
+
+
+@given(LENGTHS, st.integers(1, 9), st.integers(1, 200))
+def test_micro_batches_hold_every_row_once_and_keep_their_limits(
+    lengths: list[int], max_rows: int, max_tokens: int
+) -> None:
+    rows = [[index + 1] * length for index, length in enumerate(lengths)]
+    seen: list[int] = []
+    for part in micro_batches(rows, max_rows=max_rows, max_tokens=max_tokens):
+        assert part.input_ids.shape == part.attention_mask.shape
+        assert len(part.rows) <= max_rows
+        assert part.input_ids.size <= max_tokens or len(part.rows) == 1
+        for place, index in enumerate(part.rows.tolist()):
+            mask = part.attention_mask[place].astype(bool)
+            assert part.input_ids[place][mask].tolist() == rows[index]
+            assert not part.input_ids[place][~mask].any()
+        seen += part.rows.tolist()
+    assert sorted(seen) == list(range(len(rows)))
+
+
+def test_sorting_leaves_little_padding() -> None:
+    rng = np.random.default_rng(1)
+    rows = [[1] * int(n) for n in rng.integers(3, 64, 512)]
+    padded = sum(part.input_ids.size for part in micro_batches(rows, max_rows=16, max_tokens=1024))
+    assert padded < 1.05 * sum(map(len, rows))
+
+
+def entry(offset: int, tokens: int, partition: int = 0) -> Entry:
+    record = Record("tweets", partition, offset, None, b"", 0)
+    return Entry(record, Post(id=offset, text="x"), None, [0] * tokens)
+
+
+def builder(max_records: int = 10, max_tokens: int = 100, linger_s: float = 1.0) -> BatchBuilder:
+    return BatchBuilder(max_records=max_records, max_tokens=max_tokens, linger_s=linger_s)
+
+
+def test_a_batch_is_due_when_its_first_entry_has_waited() -> None:
+    building = builder()
+    assert building.wait_s(5.0) is None
+    building.add([entry(0, 1)], now=5.0)
+    building.add([entry(1, 1)], now=5.9)
+    assert building.wait_s(5.25) == 0.75
+    assert building.wait_s(6.0) == 0.0
+    assert [item.record.offset for item in building.take().entries] == [0, 1]
+    assert building.wait_s(7.0) is None
+
+
+def test_a_full_batch_is_due_at_once_and_the_rest_waits_its_turn() -> None:
+    building = builder(max_tokens=100)
+    building.add([entry(index, 30) for index in range(5)], now=0.0)
+    assert building.full
+    assert building.wait_s(0.0) == 0.0
+    assert [item.record.offset for item in building.take().entries] == [0, 1, 2]
+    assert not building.full
+    assert [item.record.offset for item in building.take().entries] == [3, 4]
+
+
+def test_an_entry_over_the_budget_goes_alone() -> None:
+    building = builder(max_tokens=10)
+    building.add([entry(0, 50), entry(1, 5)], now=0.0)
+    assert len(building.take().entries) == 1
+    assert len(building.take().entries) == 1
+
+
+def test_dropped_partitions_leave_no_trace() -> None:
+    building = builder(max_tokens=10)
+    building.add([entry(0, 9, partition=0), entry(0, 9, partition=1)], now=0.0)
+    building.drop({TopicPartition("tweets", 0)})
+    assert not building.full
+    assert building.take().positions() == {TopicPartition("tweets", 1): 1}
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), max_size=50), st.integers(1, 7))
+def test_nothing_is_lost_or_reordered(arrivals: list[tuple[int, int]], max_records: int) -> None:
+    building = builder(max_records=max_records, max_tokens=60)
+    entries = [entry(index, tokens, partition) for index, (partition, tokens) in enumerate(arrivals)]
+    building.add(entries, now=0.0)
+    out: list[Entry] = []
+    while len(building):
+        batch = building.take()
+        assert 0 < len(batch.entries) <= max_records
+        out += batch.entries
+    assert out == entries
+
+
+def test_positions_are_the_offsets_after_the_last() -> None:
+    batch = Batch([entry(4, 1), entry(9, 1, partition=1), entry(7, 1)])
+    assert batch.positions() == {TopicPartition("tweets", 0): 8, TopicPartition("tweets", 1): 10}
+    assert batch.without({TopicPartition("tweets", 0)}).positions() == {TopicPartition("tweets", 1): 10}

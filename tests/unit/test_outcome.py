@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+import numpy as np
+import pytest
+
+from worker.errors import BadRecordError
+from worker.stream.batch import Batch, Entry
+from worker.stream.decode import Deletion
+from worker.stream.outcome import Destination, outgoing
+from worker.types import Classified, Label, Post, Record
+
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+WRITTEN = datetime(2023, 12, 31, 23, 59, tzinfo=UTC)
+TO = Destination("labels", "dead", "default@1", "0.1.0")
+
+
+def entry(offset: int, what: Post | Deletion | BadRecordError, value: bytes | None = b"v") -> Entry:
+    return Entry(Record("tweets", 2, offset, b"k%d" % offset, value, 0), what, WRITTEN)
+
+
+def answer(*labels: int) -> Classified:
+    scores = np.full((len(labels), 6), 0.1)
+    for row, label in enumerate(labels):
+        scores[row, min(label, 5)] = 0.5
+    return Classified(scores, np.full(len(labels), 0.25), np.array(labels, dtype=np.intp))
+
+
+def test_each_record_has_its_outcome_in_order() -> None:
+    batch = Batch(
+        [
+            entry(0, Post(id="a", text="x", source="web", lang="en", author_id=5)),
+            entry(1, BadRecordError("invalid_json", "the value is not JSON"), b"\xff{"),
+            entry(2, Deletion(b"k2"), None),
+            entry(3, Post(id=9, text="y")),
+        ]
+    )
+    label, dead, tombstone, neutral = outgoing(batch, answer(1, 6), TO, NOW)
+
+    decoded = msgspec.json.decode(label.value or b"", type=Label)
+    assert (label.topic, label.key) == ("labels", b"k0")
+    assert (decoded.id, decoded.source, decoded.label, decoded.score) == ("a", "web", "joy", 0.5)
+    assert (decoded.model, decoded.input, decoded.lang, decoded.author_id) == (
+        "default@1",
+        "tweets/2/0",
+        "en",
+        5,
+    )
+    assert (decoded.created_at, decoded.labelled_at) == (WRITTEN, NOW)
+
+    assert (dead.topic, dead.key, dead.value) == ("dead", b"k1", b"\xff{")
+    headers = dict(dead.headers)
+    assert headers["moodstream.error"] == b"invalid_json"
+    assert headers["moodstream.offset"] == b"1"
+    assert headers["moodstream.partition"] == b"2"
+    assert headers["moodstream.worker"] == b"0.1.0"
+
+    assert (tombstone.topic, tombstone.key, tombstone.value) == ("labels", b"k2", None)
+
+    decoded = msgspec.json.decode(neutral.value or b"", type=Label)
+    assert (decoded.id, decoded.source, decoded.label, decoded.score) == (9, "tweets", "neutral", 0.25)
+
+
+@pytest.mark.parametrize("labels", [(), (1, 1)])
+def test_an_answer_of_another_length_is_refused(labels: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="answers than posts"):
+        outgoing(Batch([entry(0, Post(id=1, text="x"))]), answer(*labels), TO, NOW)

@@ -1,0 +1,36 @@
+"""What a benchmark found, for people and for machines. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+
+def ratios(speeds: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Of each system to each other one of the same run."""
+    return {
+        name: {peer: round(speed / other, 3) for peer, other in speeds.items() if peer != name and other > 0}
+        for name, speed in speeds.items()
+    }
+
+
+def as_json(speeds: Mapping[str, float]) -> dict[str, Any]:
+    """Per system its `tweets_per_s` and its `ratio` to each peer."""
+    by_peer = ratios(speeds)
+    return {name: {"tweets_per_s": round(speed, 1), "ratio": by_peer[name]} for name, speed in speeds.items()}
+
+
+def as_table(speeds: Mapping[str, float], title: str) -> Table:
+    """Each system's speed and its share of every other one's."""
+    table = Table(title=title)
+    table.add_column("system")
+    table.add_column("posts/s", justify="right")
+    for peer in speeds:
+        table.add_column(f"x {peer}", justify="right")
+    by_peer = ratios(speeds)
+    for name, speed in speeds.items():
+        shares = [f"{by_peer[name][peer]:.2f}" if peer in by_peer[name] else "" for peer in speeds]
+        table.add_row(name, f"{speed:,.0f}", *shares)
+    return table

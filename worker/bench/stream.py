@@ -1,0 +1,194 @@
+"""`moodstream bench stream`: this worker and its peers on one real Kafka, in one run.
+
+Each system is a process of its own that reads the same preloaded topic from the beginning. Its speed is
+the slope of its output: what has arrived over the time from the first to the last observation, start-up
+left out. Speeds on a shared machine drift, so the ratios of one run are what counts.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+
+import msgspec
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from rich.console import Console
+from rich.progress import track
+
+from worker.errors import DependencyError
+from worker.local.kafka import RealKafka
+from worker.local.processes import ChildProcess
+from worker.metrics import Metrics
+from worker.model.bundled import bundled_model
+from worker.settings import Settings
+from worker.stream.batch import Batch, BatchBuilder, Entry
+from worker.stream.model_stage import answer
+from worker.stream.role import builder, open_classifier
+from worker.types import Post, Record
+
+PARTITIONS = 4
+_OBSERVE_S = 0.05
+_START_S = 120.0
+_MODEL_POSTS = 8192
+
+
+@dataclass(frozen=True)
+class System:
+    """One competitor."""
+
+    name: str
+    command: Sequence[str]
+    """After `python`; `{bootstrap}`, `{topic}`, `{out}` and `{group}` are filled in."""
+    environment: dict[str, str]
+    records: int
+    """Most records to measure."""
+    at_most_s: float = 20.0
+    """Longest time to measure."""
+
+
+def systems(model: Path, records: int) -> list[System]:
+    """The competitors; `records` for the fastest, fewer for those that a model slows down."""
+    peer = ["{bootstrap}", "{topic}", "{out}", "{group}"]
+    worker = ["-m", "worker", "worker"]
+    return [
+        System("bare confluent loop", ["-m", "worker.bench.bare_peer", *peer], {}, records),
+        System("moodstream, null model", worker, {"MOODSTREAM_MODEL__BACKEND": "null"}, records),
+        System("plain Faust, no model", ["-m", "worker.bench.faust_peer", *peer], {}, records // 4),
+        System("moodstream", worker, {}, records // 8),
+        System(
+            "plain Faust, transformers pipeline",
+            ["-m", "worker.bench.faust_peer", *peer, str(model)],
+            {},
+            records // 100,
+        ),
+    ]
+
+
+@contextmanager
+def kafka(bootstrap: str | None) -> Iterator[str]:
+    """The Kafka given, else a real one started for this run."""
+    if bootstrap is not None:
+        yield bootstrap
+        return
+    with RealKafka(heap="1g") as server:
+        yield server.bootstrap
+
+
+def preload(bootstrap: str, topic: str, texts: Sequence[str], records: int) -> None:
+    """Fill `topic` with posts that cycle through `texts`."""
+    create(bootstrap, topic)
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20})
+    for index, text in enumerate(islice(cycle(texts), records)):
+        value = msgspec.json.encode({"id": index, "text": text, "lang": "en", "source": "bench"})
+        while True:
+            try:
+                producer.produce(topic, value, str(index).encode())
+                break
+            except BufferError:
+                producer.poll(0.05)
+    if producer.flush(60):
+        raise DependencyError("kafka", "did not take the benchmark's posts within a minute")
+
+
+def create(bootstrap: str, *topics: str) -> None:
+    """Create topics of `PARTITIONS` partitions."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    made = admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics])
+    for future in made.values():
+        future.result()
+
+
+def measure(system: System, bootstrap: str, topic: str, logs: Path) -> float:
+    """Records per second of one system, alone on the machine but for Kafka; it writes its log to `logs`.
+
+    Raises:
+        DependencyError: it sent nothing within two minutes, or ended.
+    """
+    run = f"bench-{time.time_ns()}"
+    out = f"{run}-out"
+    create(bootstrap, out, f"{run}-dead")
+    names = {"bootstrap": bootstrap, "topic": topic, "out": out, "group": run}
+    process = ChildProcess(
+        system.name,
+        [sys.executable, *(part.format(**names) for part in system.command)],
+        log=logs / f"{run}.log",
+        env={**_environment(names, run), **system.environment},
+    )
+    probe = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{run}-probe"})
+    try:
+        process.start(lambda: _arrived(probe, out) > 0, within_s=_START_S)
+        return _slope(probe, out, system)
+    finally:
+        process.kill()
+        probe.close()
+
+
+def _environment(names: dict[str, str], run: str) -> dict[str, str]:
+    return {
+        "MOODSTREAM_KAFKA__BOOTSTRAP_SERVERS": names["bootstrap"],
+        "MOODSTREAM_TOPICS__INPUTS": names["topic"],
+        "MOODSTREAM_TOPICS__LABELS": names["out"],
+        "MOODSTREAM_TOPICS__DEAD_LETTERS": f"{run}-dead",
+        "MOODSTREAM_WORKER__GROUP_ID": run,
+        "MOODSTREAM_WORKER__HTTP__PORT": "0",
+    }
+
+
+def _slope(probe: Consumer, out: str, system: System) -> float:
+    first_at, first = time.monotonic(), _arrived(probe, out)
+    last_at, last = first_at, first
+    while last < system.records and last_at - first_at < system.at_most_s:
+        time.sleep(_OBSERVE_S)
+        last_at, last = time.monotonic(), _arrived(probe, out)
+    return (last - first) / (last_at - first_at)
+
+
+def _arrived(probe: Consumer, topic: str) -> int:
+    """Records in a topic; each transaction's marker counts one a partition, less than 1% of a batch."""
+    marks = (probe.get_watermark_offsets(TopicPartition(topic, part)) for part in range(PARTITIONS))
+    return sum(mark[1] for mark in marks if mark is not None)
+
+
+def model_alone(settings: Settings, texts: Sequence[str], seconds: float = 10.0) -> float:
+    """Posts per second of the model itself, on batches as the worker makes them, nothing else running."""
+    classifier = open_classifier(settings, Metrics())
+    batches = _batches(builder(settings), classifier.prepare(texts))
+    done, start = 0, time.perf_counter()
+    for batch in cycle(batches):
+        done += len(answer(classifier, batch)[0].batch.entries)
+        if time.perf_counter() - start > seconds:
+            break
+    classifier.close()
+    return done / (time.perf_counter() - start)
+
+
+def _batches(building: BatchBuilder, rows: Sequence[list[int]]) -> list[Batch]:
+    entries = (
+        Entry(Record("bench", 0, index, None, b"", 0), Post(id=index, text=""), None, row)
+        for index, row in enumerate(rows)
+    )
+    batches = []
+    for entry in entries:
+        building.add([entry], now=0.0)
+        if building.full:
+            batches.append(building.take())
+    return batches or [building.take()]
+
+
+def run(settings: Settings, texts: Sequence[str], *, bootstrap: str | None, records: int) -> dict[str, float]:
+    """Posts per second of every system, in the order of `systems`, the model alone first."""
+    model = settings.model.path or bundled_model()
+    speeds = {"the model alone": model_alone(settings, texts[:_MODEL_POSTS])}
+    with kafka(bootstrap) as servers, tempfile.TemporaryDirectory(prefix="moodstream-bench-") as logs:
+        topic = f"bench-{time.time_ns()}"
+        preload(servers, topic, texts, records)
+        for system in track(systems(model, records), console=Console(stderr=True), description="measuring"):
+            speeds[system.name] = measure(system, servers, topic, Path(logs))
+    return speeds
