@@ -91,6 +91,12 @@ def test_passwords_are_not_shown(function: Any) -> None:
     assert PASSWORD not in f"{made}"
 
 
+def test_what_goes_over_the_wire_is_not_logged_even_at_debug_level(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    assert not logging.getLogger("kafka.protocol.parser").isEnabledFor(logging.DEBUG)
+
+
 def test_both_clients_know_these_names() -> None:
     """confluent-kafka refuses an unknown name or a value that it cannot read."""
     plain = EVERYTHING.model_copy(

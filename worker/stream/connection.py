@@ -6,6 +6,7 @@ tracebacks print whole configurations (kafka-python logs its own at debug level)
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from pydantic import SecretStr
@@ -13,6 +14,9 @@ from pydantic import SecretStr
 from worker.settings import KafkaSettings
 
 CLIENT_ID = "moodstream"
+
+# At debug level kafka-python logs the bytes it sends, SASL passwords in the clear among them.
+logging.getLogger("kafka").setLevel(logging.WARNING)
 
 
 class _Hidden(str):
