@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from tests.support.kafka import KafkaUnderTest
+from worker.bench.texts import read_texts
 from worker.local import kafka as local_kafka
 from worker.local import prometheus as local_prometheus
 from worker.local import redis as local_redis
 
 pytest_plugins = ["pytester", "tests.support.strict"]
-
-_given_data = os.environ.pop("MOODSTREAM_TEST_DATA", None)  # not one of the product's settings
+_data_folder = Path(_given_data or Path(__file__).parents[2] / "shared" / "data")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -69,10 +69,16 @@ def prometheus() -> Iterator[Callable[[Mapping[str, Any]], local_prometheus.Real
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of data sets; mark tests that need it `needs_data`."""
-    folder = Path(_given_data or Path(__file__).parents[2] / "shared" / "data")
-    if not folder.is_dir():
-        pytest.skip(f"no data sets at {folder}: name their folder in MOODSTREAM_TEST_DATA")
-    return folder
+    if not _data_folder.is_dir():
+        pytest.skip(f"no data sets at {_data_folder}: name their folder in MOODSTREAM_TEST_DATA")
+    return _data_folder
+
+
+@pytest.fixture(scope="session")
+def posts() -> list[str]:
+    """Texts of posts: real tweets where the data sets are at hand, else those written for the demo."""
+    traffic = _data_folder / "tweets" / "traffic.txt"
+    return read_texts(traffic if traffic.is_file() else None)
 
 
 def _skip_where(missing: str | None) -> None:

@@ -16,8 +16,7 @@ _strict = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the variable, and take it away: what starts with MOODSTREAM_ is a setting to the product."""
-    config.stash[_strict] = os.environ.pop(VARIABLE, "") == "1"
+    config.stash[_strict] = os.environ.get(VARIABLE) == "1"
     config.addinivalue_line("markers", "needs_data: reads data sets that are not part of the product")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 SKIPS = """
@@ -84,10 +82,3 @@ def test_want_of_data_and_expected_failures_pass(run: Run) -> None:
 
     assert result.ret == pytest.ExitCode.OK
     assert result.parseoutcomes() == {"skipped": 1, "xfailed": 1}
-
-
-def test_the_product_never_sees_the_variable(run: Run) -> None:
-    """What begins with MOODSTREAM_ is a setting to it, and an unknown one an error."""
-    run(strict=True, test_nothing="def test_it():\n    pass").assert_outcomes(passed=1)
-
-    assert "MOODSTREAM_TEST_STRICT" not in os.environ
