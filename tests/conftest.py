@@ -22,7 +22,7 @@ from worker.local import prometheus as local_prometheus
 from worker.local import redis as local_redis
 
 pytest_plugins = ["pytester", "tests.support.strict"]
-_data_folder = Path(_given_data or Path(__file__).parents[2] / "shared" / "data")
+_data_folder = Path(os.environ.get("MOODSTREAM_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
 def pytest_configure(config: pytest.Config) -> None:
