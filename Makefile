@@ -1,0 +1,75 @@
+# `make help` lists the targets. ARGS is handed on: make demo ARGS="--for 10 --json".
+#
+# Needs only a Python from 3.11 to 3.13. Everything goes into .venv (the product) and .cache (tools), from
+# the versions in uv.lock; nothing is installed twice. Targets add to .venv and take nothing away.
+
+UV_VERSION = 0.13.8
+VENV = .venv
+BIN = $(VENV)/bin
+TOOLS = .cache/tools
+UV = $(TOOLS)/bin/uv
+UV_READY = $(TOOLS)/.uv-$(UV_VERSION)
+LOCKED = pyproject.toml uv.lock $(UV_READY) | $(BIN)/python
+
+# Silent unless somebody is watching.
+SYNC = quiet=--quiet; if test -t 2; then quiet=; fi; UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) \
+	$(UV) sync $$quiet --frozen --inexact --no-default-groups --python $(BIN)/python
+
+.PHONY: help install demo test lint bench clean
+.DELETE_ON_ERROR:
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+install: $(VENV)/.ready ## moodstream into .venv: serving on the CPU, no torch
+
+demo: $(VENV)/.ready-demo ## see it work on this machine: broker, worker, trends, posts
+	@$(BIN)/moodstream demo $(ARGS)
+
+test: $(VENV)/.ready-dev ## run the tests; Kafka, Redis and Prometheus are real where they can be had
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.ready-dev ## check style, types and who imports whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy --strict
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.ready-bench ## measure against the peers: make bench ARGS="stream --json"
+	@$(BIN)/moodstream bench $(ARGS)
+
+clean: ## remove .venv, .cache and all that tools leave behind
+	rm -rf $(VENV) .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.ready: $(LOCKED)
+	@$(SYNC)
+	@touch $@
+
+$(VENV)/.ready-demo: $(LOCKED)
+	@$(SYNC) --extra demo
+	@touch $@
+
+$(VENV)/.ready-bench: $(LOCKED)
+	@echo "installing what the benchmarks need, torch among it: some minutes the first time" >&2
+	@$(SYNC) --extra bench
+	@touch $@
+
+$(VENV)/.ready-dev: $(LOCKED)
+	@echo "installing what the tests need, torch among it: some minutes the first time" >&2
+	@$(SYNC) --extra dev
+	@touch $@
+
+$(BIN)/python: | $(UV_READY)
+	@$(TOOLS)/bin/python -m venv $(VENV)
+
+# 3.12 and 3.11 first: the wheel that brings a Redis for the demo has none for 3.13.
+$(UV_READY):
+	@for python in $(PYTHON) python3.12 python3.11 python3.13 python3; do \
+		if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; \
+		then found=$$python; break; fi; \
+	done; \
+	if test -z "$$found"; then echo "no Python from 3.11 to 3.13: install one, or say PYTHON=path" >&2; exit 1; fi; \
+	$$found -m venv --clear $(TOOLS) || { echo "on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
