@@ -14,6 +14,8 @@ from pydantic import SecretStr
 from worker.settings import KafkaSettings
 
 CLIENT_ID = "moodstream"
+_RECONNECT_AT_MOST_MS = 2000
+_QUIET_S = 30.0
 
 # At debug level kafka-python logs the bytes it sends, SASL passwords in the clear among them.
 logging.getLogger("kafka").setLevel(logging.WARNING)
@@ -39,6 +41,7 @@ def librdkafka(kafka: KafkaSettings, **more: Any) -> dict[str, Any]:
             {
                 "bootstrap.servers": kafka.bootstrap_servers,
                 "client.id": CLIENT_ID,
+                "reconnect.backoff.max.ms": _RECONNECT_AT_MOST_MS,
                 "security.protocol": kafka.security_protocol,
                 "sasl.mechanism": kafka.sasl_mechanism,
                 "sasl.username": kafka.sasl_username,
@@ -82,3 +85,31 @@ def _opened(secret: SecretStr | None) -> _Hidden | None:
 
 def _text(path: object | None) -> str | None:
     return None if path is None else str(path)
+
+
+class _SaidBefore(logging.Filter):
+    """Drops what librdkafka repeats: while a broker is away it reports every attempt of every connection.
+
+    Lines are told apart by their facility, the first word (`FAIL`, `GETPID`, ...). That the cluster is away
+    is said by the roles themselves, once, and by a metric.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        facility = record.getMessage().partition(" ")[0]
+        now = time.monotonic()
+        if now - self._last.get(facility, -_QUIET_S) < _QUIET_S:
+            return False
+        self._last[facility] = now
+        return True
+
+
+def client_logger() -> logging.Logger:
+    """The logger to hand to a confluent-kafka client."""
+    logger = logging.getLogger("librdkafka")
+    if not logger.filters:
+        logger.addFilter(_SaidBefore())
+    return logger

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -15,13 +17,16 @@ from worker.clock import Clock, backoff
 from worker.errors import DataLossAvertedError, DependencyError
 from worker.metrics import Metrics
 from worker.settings import KafkaSettings, TopicSettings, WorkerSettings
-from worker.stream.connection import librdkafka
+from worker.stream.connection import client_logger, librdkafka
 from worker.stream.edges import AbortedError
 from worker.stream.kafka_source import refused
 from worker.types import OutRecord, TopicPartition
 
 _CALL_S = 5.0
 """One call to the cluster; a retriable time-out is followed by the next."""
+_HANGS_S = 5.0
+"""librdkafka up to 2.16 can hang in `send_offsets_to_transaction` after the group's coordinator was away, and
+ignores the time-out given (its issues 5456 and 5511): past this the producer is given up for a new one."""
 HEADER_ROOM = 64 * 1024
 """Bytes that a dead letter may be larger than the record it holds."""
 
@@ -76,7 +81,7 @@ class KafkaPublisher:
             DependencyError: the cluster refuses us.
         """
         if self._producer is None:
-            producer = Producer(self._configuration, logger=log)
+            producer = Producer(self._configuration, logger=client_logger())
             self._call(producer, producer.init_transactions)
             self._producer = producer
 
@@ -90,10 +95,19 @@ class KafkaPublisher:
             for record in records:
                 self._produce(producer, record)
             metadata = self._group_metadata()
-            self._call(producer, lambda s: producer.send_offsets_to_transaction(offsets, metadata, s))
+            self._call(
+                producer,
+                lambda s: _within(
+                    _HANGS_S, lambda: producer.send_offsets_to_transaction(offsets, metadata, s)
+                ),
+            )
             self._call(producer, producer.commit_transaction)
         except KafkaException as error:
             self._abort(producer, error.args[0])
+        except TimeoutError as error:
+            # Its successor has the same transactional id: the broker aborts what it left open.
+            self._producer = None
+            raise AbortedError("kafka did not take the offsets in time") from error
 
     def close(self) -> None:
         """Every publication was confirmed before `publish` returned: nothing is left to flush."""
@@ -156,3 +170,22 @@ class KafkaPublisher:
             self._refused = error.str()
         else:
             log.debug("kafka: %s", error.str())
+
+
+def _within(seconds: float, call: Callable[[], None]) -> None:
+    """Run a call that may never return; the thread of one that does not is left behind.
+
+    Raises:
+        TimeoutError: it has not returned in time.
+        KafkaException: its own.
+    """
+    outcome: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="send-offsets", daemon=True).start()
+    outcome.result(seconds)

@@ -22,7 +22,7 @@ from worker.clock import Clock
 from worker.errors import DependencyError
 from worker.metrics import Metrics
 from worker.settings import KafkaSettings, WorkerSettings
-from worker.stream.connection import librdkafka
+from worker.stream.connection import client_logger, librdkafka
 from worker.stream.edges import OnRevoke
 from worker.types import Record, TopicPartition
 from worker.web.health import Health
@@ -69,7 +69,7 @@ class KafkaSource:
         self._stash: list[Message] = []
         self._paused = False
         self._rewinding = False
-        self._consumer = Consumer(_configuration(kafka, worker, self._watch), logger=log)
+        self._consumer = Consumer(_configuration(kafka, worker, self._watch), logger=client_logger())
 
     def open(self, on_revoke: OnRevoke) -> None:
         self._on_revoke = on_revoke
@@ -258,7 +258,7 @@ class _Watch:
             self._set_up(False)
             self._retries.inc()
         else:
-            log.info("kafka: %s", error.str())
+            log.debug("kafka: %s", error.str())
 
     def on_statistics(self, text: str) -> None:
         """Librdkafka's statistics callback, every `_STATISTICS_MS`."""

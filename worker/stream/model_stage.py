@@ -79,7 +79,7 @@ class ModelStage:
         self._failed_in_a_row = 0 if len(answered.answer.label) else self._failed_in_a_row + failed
         if self._failed_in_a_row > _BROKEN_FROM:
             raise DataLossAvertedError(
-                f"the model failed on {self._failed_in_a_row} posts in a row: check the model, then start again"
+                f"the model failed on {self._failed_in_a_row} posts in a row: check it, then start again"
             )
         return answered
 
@@ -103,7 +103,7 @@ def answer(model: Model, batch: Batch) -> tuple[Answered, int]:
     if len(failed) > max(_BROKEN_FROM, len(posts) // 2):
         raise DataLossAvertedError(
             f"the model fails on {len(failed)} of {len(posts)} posts ({failed[0].what}); "
-            "none of them was committed: check the model, then start again"
+            "none of them was committed: check it, then start again"
         )
     return Answered(batch, _stack(answers)), len(failed)
 

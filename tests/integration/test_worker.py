@@ -1,0 +1,179 @@
+"""The worker role as a process, on a real Kafka: bad input, outages, signals, rebalancing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.support.kafka import KafkaUnderTest
+from tests.support.pipeline import Pipeline
+from tests.support.roles import RoleProcess
+from tests.support.waiting import eventually
+from worker.local.kafka import RealKafka
+from worker.local.redis import RealRedis
+from worker.types import OutRecord
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+def pipeline(kafka: KafkaUnderTest, redis_server: RealRedis, tmp_path: Path) -> Iterator[Pipeline]:
+    made = Pipeline(kafka, redis_server, tmp_path)
+    yield made
+    made.close()
+
+
+def post(index: int, text: str = "what a lovely day") -> bytes:
+    return msgspec.json.encode({"id": index, "text": text})
+
+
+def answered(pipeline: Pipeline) -> int:
+    labels, dead = pipeline.outcomes()
+    return len(labels) + len(dead)
+
+
+BAD = {
+    "invalid_utf8": b'{"id":1,"text":"\xff"}',
+    "invalid_json": b'{"id":1,',
+    "missing_text": b'{"id":1}',
+    "missing_id": b'{"text":"x"}',
+    "empty_text": b'{"id":1,"text":"  "}',
+    "wrong_type": b'{"id":1,"text":7}',
+    "invalid_time": b'{"id":1,"text":"x","created_at":"soon"}',
+}
+GOOD = {
+    "a 1 MB text": post(1, "sad " * 250_000),
+    "a 10,000-token text": post(2, "happy " * 10_000),
+    "unknown fields": b'{"id":3,"text":"i love it","likes":5,"user":{"name":"x"}}',
+    "a duplicate id": post(3),
+    "a string id": b'{"id":"three","text":"oh no"}',
+    "control characters": post(4, "\u0000\u0007\u200d\ufffd"),
+}
+
+
+def test_bad_input_neither_stops_the_stream_nor_is_lost(pipeline: Pipeline) -> None:
+    values = [*BAD.values(), *GOOD.values()]
+    pipeline.kafka.produce(pipeline.input, [OutRecord("", b"k", value) for value in values])
+    pipeline.kafka.produce(pipeline.input, [OutRecord("", b"gone", None)])
+    pipeline.worker.start()
+    eventually(lambda: answered(pipeline) == len(values), within_s=60, every_s=0.3)
+
+    dead = pipeline.kafka.read_all(pipeline.dead)
+    found = {dict(message.headers() or [])["moodstream.error"]: message.value() for message in dead}
+    assert found == {kind.encode(): value for kind, value in BAD.items()}
+    labels = pipeline.kafka.read_all(pipeline.labels)
+    tombstones = [message.key() for message in labels if message.value() is None]
+    assert tombstones == [b"gone"]
+    assert len(labels) == len(GOOD) + 1
+    assert pipeline.worker.metric("moodstream_texts_truncated_total") == 2
+    assert "sad sad" not in pipeline.worker.log
+
+
+def test_kafka_away_at_the_start_and_in_between(
+    own_kafka: RealKafka, redis_server: RealRedis, tmp_path: Path
+) -> None:
+    kafka = KafkaUnderTest(own_kafka.bootstrap)
+    pipeline = Pipeline(kafka, redis_server, tmp_path)
+    try:
+        kafka.produce(pipeline.input, [post(index) for index in range(500)])
+        own_kafka.kill()
+        pipeline.worker.start()
+        eventually(lambda: pipeline.worker.metric("moodstream_dependency_retries_total") > 0, within_s=30)
+        assert pipeline.worker.live()
+        readiness = pipeline.worker.get("/readyz")
+        assert readiness.status_code == 503
+        assert '"kafka":false' in readiness.text.replace(" ", "")
+
+        own_kafka.restart()
+        eventually(pipeline.worker.ready, within_s=60)
+        eventually(lambda: answered(pipeline) == 500, within_s=60, every_s=0.5)
+
+        own_kafka.kill()
+        eventually(lambda: not pipeline.worker.ready(), within_s=60)
+        own_kafka.restart()
+        kafka.produce(pipeline.input, [post(index) for index in range(500, 1000)])
+        eventually(lambda: answered(pipeline) >= 1000, within_s=60, every_s=0.5)
+        labels, _ = pipeline.outcomes()
+        assert max(Counter(label.input for label in labels).values()) == 1
+        assert {label.id for label in labels} == set(range(1000))
+    finally:
+        pipeline.close()
+
+
+def test_sigterm_finishes_commits_and_ends_with_zero(pipeline: Pipeline, posts: list[str]) -> None:
+    pipeline.kafka.produce(pipeline.input, [post(index, text) for index, text in enumerate(posts[:6000])])
+    pipeline.worker.start()
+    eventually(lambda: pipeline.worker.metric("moodstream_labels_total") > 0, within_s=60)
+    assert pipeline.worker.stop() == 0
+    assert "finished and committed" in pipeline.worker.log
+    first = answered(pipeline)
+    assert 0 < first < 6000
+    pipeline.worker.start()
+    eventually(lambda: answered(pipeline) >= 6000, within_s=90, every_s=1.0)
+    labels, _ = pipeline.outcomes()
+    assert max(Counter(label.input for label in labels).values()) == 1
+
+
+def test_a_second_signal_ends_at_once(own_kafka: RealKafka, redis_server: RealRedis, tmp_path: Path) -> None:
+    pipeline = Pipeline(KafkaUnderTest(own_kafka.bootstrap), redis_server, tmp_path)
+    own_kafka.kill()
+    pipeline.worker.start()
+    child = pipeline.worker._child._child
+    assert child is not None
+    try:
+        child.send_signal(signal.SIGTERM)
+        eventually(lambda: "finishing within" in pipeline.worker.log, within_s=10)
+        assert child.poll() is None
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(5) == 130
+    finally:
+        pipeline.close()
+
+
+def test_wrong_settings_are_all_named_at_once() -> None:
+    environment = {
+        **os.environ,
+        "MOODSTREAM_KAFKA__BOOTSTRAP_SERVERS": "nowhere",
+        "MOODSTREAM_WORKER__HTP__PORT": "1",
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", "worker", "worker", "--set", "batch.max_records=0"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    for part in ("bootstrap_servers", "kafka-1:9092", "did you mean worker.http.port", "batch.max_records"):
+        assert part in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_workers_come_and_go_and_nothing_is_doubled(
+    pipeline: Pipeline, posts: list[str], tmp_path: Path
+) -> None:
+    """Cooperative rebalancing in both directions while both work."""
+    pipeline.kafka.produce(pipeline.input, [post(index, text) for index, text in enumerate(posts[:8000])])
+    second = RoleProcess("worker", tmp_path / "second.log", pipeline.environment)
+    pipeline.worker.start()
+    eventually(lambda: pipeline.worker.metric("moodstream_labels_total") > 0, within_s=60)
+    try:
+        second.start()
+        eventually(lambda: second.metric("moodstream_labels_total") > 0, within_s=60)
+        assert pipeline.worker.metric("moodstream_assigned_partitions") == 2
+        assert pipeline.worker.stop() == 0
+        eventually(lambda: answered(pipeline) >= 8000, within_s=90, every_s=1.0)
+    finally:
+        second.kill()
+    labels, _ = pipeline.outcomes()
+    assert max(Counter(label.input for label in labels).values()) == 1
+    assert len(labels) == 8000
