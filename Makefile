@@ -22,6 +22,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 install: $(VENV)/.ready ## moodstream into .venv: serving on the CPU, no torch
+	@echo "moodstream is ready: $(BIN)/moodstream --help, or make demo"
 
 demo: $(VENV)/.ready-demo ## see it work on this machine: broker, worker, trends, posts
 	@$(BIN)/moodstream demo $(ARGS)
