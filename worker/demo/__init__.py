@@ -1,0 +1,13 @@
+"""`moodstream demo`: the whole product at work on one machine, with nothing but Python.
+
+posts    sample posts, written for this project (posts.jsonl)
+records  from posts to what goes over the wire, some of it broken or taken back
+pace     when the next record is due
+sender   records into the input topics              | one thread, `traffic`
+reader   labels and dead letters out of theirs      |
+tally    what was sent, what came back, how fast, and the counts that the trends must have
+servers  broker, Redis, worker and trends role, and that none of them ends in silence
+trends   what the trends API says
+screen   how it looks
+run      the order of it all
+"""
