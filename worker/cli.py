@@ -7,22 +7,20 @@ standard error.
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
 
 from worker.errors import ConfigurationError, MoodstreamError
-from worker.settings import Settings, known, load, shown
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+from worker.options import json_option, settings_options
+from worker.settings import Settings, known, shown
+from worker.topics.commands import topics
 
 _INTERRUPTED = 130
 
@@ -48,57 +46,13 @@ def _points() -> Any:
     return entry_points(group="moodstream.commands")
 
 
-def _flags(values: tuple[str, ...], bootstrap: str | None) -> dict[str, str]:
-    wrong = [value for value in values if "=" not in value]
-    if wrong:
-        raise ConfigurationError([f"--set {value}: write SECTION.NAME=VALUE" for value in wrong])
-    flags = dict(value.split("=", 1) for value in values)
-    if bootstrap is not None:
-        flags["kafka.bootstrap_servers"] = bootstrap
-    return flags
-
-
-_SET = click.option(
-    "--set",
-    "values",
-    multiple=True,
-    metavar="SECTION.NAME=VALUE",
-    help="Any setting; `moodstream config` lists them. Stronger than the environment.",
-)
-_BOOTSTRAP = click.option(
-    "--bootstrap", metavar="HOST:PORT,...", help="Kafka brokers: short for --set kafka.bootstrap_servers=..."
-)
-
-
-def settings_options(command: _Command) -> _Command:
-    """Give a command `--set` and `--bootstrap`, and the settings as its argument `settings`."""
-
-    @_SET
-    @_BOOTSTRAP
-    @click.pass_context
-    @functools.wraps(command)
-    def with_settings(
-        ctx: click.Context, /, *args: Any, values: tuple[str, ...], bootstrap: str | None, **kwargs: Any
-    ) -> Any:
-        given = {**ctx.find_root().params.get("flags", {}), **_flags(values, bootstrap)}
-        return command(*args, settings=load(given), **kwargs)
-
-    return with_settings  # type: ignore[return-value]
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="The result as one JSON line.")
-
-
 @click.group(cls=_Plugins, context_settings={"help_option_names": ["-h", "--help"]})
-@_SET
-@_BOOTSTRAP
 @click.version_option(package_name="moodstream")
-@click.pass_context
-def cli(ctx: click.Context, values: tuple[str, ...], bootstrap: str | None) -> None:
+def cli() -> None:
     """Tell the emotion of every post as it is written: Kafka in, labels out, trends in Redis."""
-    flags = _flags(values, bootstrap)
-    ctx.params["flags"] = flags
-    ctx.obj = load(flags)
+
+
+cli.add_command(topics)
 
 
 @cli.command()

@@ -7,6 +7,7 @@ tracebacks print whole configurations (kafka-python logs its own at debug level)
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from pydantic import SecretStr

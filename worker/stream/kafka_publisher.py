@@ -183,9 +183,11 @@ def _within(seconds: float, call: Callable[[], None]) -> None:
 
     def run() -> None:
         try:
-            outcome.set_result(call())
+            call()
         except BaseException as error:
             outcome.set_exception(error)
+        else:
+            outcome.set_result(None)
 
     threading.Thread(target=run, name="send-offsets", daemon=True).start()
     outcome.result(seconds)

@@ -10,10 +10,10 @@ import click
 import msgspec
 
 from worker.errors import ConfigurationError
+from worker.options import json_option, settings_options
 from worker.settings import Settings
 from worker.topics.plan import Difference
 
-_json = click.option("--json", "as_json", is_flag=True, help="The result as one JSON line.")
 _wait = click.option(
     "--wait",
     "wait_s",
@@ -31,7 +31,7 @@ def topics() -> None:
 
 
 @topics.command()
-@_json
+@json_option
 @_wait
 @click.option(
     "--allow-deletion",
@@ -39,7 +39,7 @@ def topics() -> None:
     help="Also apply what makes Kafka delete records that it would have kept: a shorter retention, "
     "another cleanup policy.",
 )
-@click.pass_obj
+@settings_options
 def create(settings: Settings, as_json: bool, wait_s: float, allow_deletion: bool) -> None:
     """Create missing topics, add missing partitions, set differing configurations.
 
@@ -62,9 +62,9 @@ def create(settings: Settings, as_json: bool, wait_s: float, allow_deletion: boo
 
 
 @topics.command()
-@_json
+@json_option
 @_wait
-@click.pass_obj
+@settings_options
 def check(settings: Settings, as_json: bool, wait_s: float) -> None:
     """Show where the topics differ from the settings, and what mends it; changes nothing.
 

@@ -1,0 +1,48 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from worker.errors import ConfigurationError
+from worker.settings import load
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="The result as one JSON line.")
+
+
+def settings_options(command: _Command) -> _Command:
+    """Give a command `--set` and `--bootstrap`, and the settings as its argument `settings`."""
+
+    @click.option(
+        "--set",
+        "values",
+        multiple=True,
+        metavar="SECTION.NAME=VALUE",
+        help="Any setting; `moodstream config` lists them. Stronger than the environment.",
+    )
+    @click.option(
+        "--bootstrap",
+        metavar="HOST:PORT,...",
+        help="Kafka brokers: short for --set kafka.bootstrap_servers=...",
+    )
+    @functools.wraps(command)
+    def with_settings(*args: Any, values: tuple[str, ...], bootstrap: str | None, **kwargs: Any) -> Any:
+        return command(*args, settings=load(_flags(values, bootstrap)), **kwargs)
+
+    return with_settings  # type: ignore[return-value]
+
+
+def _flags(values: tuple[str, ...], bootstrap: str | None) -> dict[str, str]:
+    wrong = [value for value in values if "=" not in value]
+    if wrong:
+        raise ConfigurationError([f"--set {value}: write SECTION.NAME=VALUE" for value in wrong])
+    flags = dict(value.split("=", 1) for value in values)
+    if bootstrap is not None:
+        flags["kafka.bootstrap_servers"] = bootstrap
+    return flags
