@@ -35,7 +35,11 @@ def settings_for(kafka: KafkaUnderTest, names: dict[str, str], **shape: int) -> 
 
 
 def run(settings: Settings, *arguments: str) -> click.testing.Result:
-    return click.testing.CliRunner().invoke(topics, arguments, obj=settings)
+    flags = {f"topics.{name}": value for name, value in settings.topics.model_dump().items()}
+    flags["topics.inputs"] = ",".join(settings.topics.inputs)
+    flags["kafka.bootstrap_servers"] = settings.kafka.bootstrap_servers
+    given = [f"--set={name}={value}" for name, value in flags.items()]
+    return click.testing.CliRunner().invoke(topics, [*arguments, *given])
 
 
 def partitions(kafka: KafkaUnderTest, topic: str) -> int:
