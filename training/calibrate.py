@@ -1,0 +1,140 @@
+"""From logits to probabilities that mean what they say, fitted on validation data alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data import SIX, Split
+from training.scores import macro_f1
+from worker.model.artifact import NeutralGate
+
+Logits = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+_RANGE = (0.05, 20.0)
+"""Temperatures looked at. Fine-tuned encoders land between 0.5 and 3."""
+_THRESHOLDS = np.linspace(0.05, 0.95, 91)
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """What turns a network's logits into answers; it becomes part of the manifest."""
+
+    temperature: float
+    neutral: NeutralGate | None
+
+    def emotions(self, logits: Logits) -> Floats:
+        """(n, 6) probabilities of the emotions, from (n, 6 or 7) logits."""
+        return softmax(logits[:, :SIX] / self.temperature)
+
+    def neutrality(self, logits: Logits) -> Floats:
+        """(n,) probability that none of the six is expressed; 0 where there is no gate."""
+        if self.neutral is None:
+            return np.zeros(len(logits))
+        return sigmoid(logits[:, self.neutral.index] / self.neutral.temperature)
+
+    def figures(self) -> dict[str, float]:
+        """The numbers, for people."""
+        figures = {"temperature": self.temperature}
+        if self.neutral is not None:
+            figures["neutral temperature"] = self.neutral.temperature
+            figures["neutral threshold"] = self.neutral.threshold
+        return figures
+
+
+def calibrate(validation: Sequence[tuple[Split, Logits]]) -> Calibration:
+    """Fit the temperatures by negative log-likelihood and the gate's threshold by macro F1.
+
+    Every source counts the same whatever its size: the model shall be as honest about the one as
+    about the other. The gate is fitted on the sources that know both kinds of text; one without
+    neutral texts would only teach how rare they are in it.
+
+    Args:
+        validation: Each source's validation split, with the network's logits for it.
+    """
+    emotional = [
+        (logits[split.emotion >= 0, :SIX], split.emotion[split.emotion >= 0])
+        for split, logits in validation
+        if (split.emotion >= 0).any()
+    ]
+    temperature = _fit(
+        lambda t: float(np.mean([_emotion_nll(logits / t, truth) for logits, truth in emotional]))
+    )
+    gated = [
+        (split, logits)
+        for split, logits in validation
+        if logits.shape[1] > SIX and (split.neutral == 1).any() and (split.neutral == 0).any()
+    ]
+    return Calibration(temperature, _gate(gated) if gated else None)
+
+
+def softmax(logits: NDArray[np.floating]) -> Floats:
+    """(n, k) probabilities from (n, k) logits."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    powers = np.exp(shifted)
+    total: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return total
+
+
+def sigmoid(logits: NDArray[np.floating]) -> Floats:
+    """(n,) probabilities from (n,) logits, without overflow."""
+    half: Floats = 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))
+    return half
+
+
+def _gate(gated: Sequence[tuple[Split, Logits]]) -> NeutralGate:
+    known = [(logits[split.neutral >= 0, SIX], split.neutral[split.neutral >= 0]) for split, logits in gated]
+    temperature = _fit(lambda t: float(np.mean([_binary_nll(logits / t, truth) for logits, truth in known])))
+    draft = Calibration(1.0, NeutralGate(index=SIX, temperature=temperature, threshold=0.5))
+    cases = [_seven_way(split, logits, draft) for split, logits in gated]
+    quality = [
+        float(np.mean([macro_f1(truth, _gated(p, answer, t), SIX + 1) for truth, answer, p in cases]))
+        for t in _THRESHOLDS
+    ]
+    threshold = round(float(_THRESHOLDS[int(np.argmax(quality))]), 4)
+    return NeutralGate(index=SIX, temperature=temperature, threshold=threshold)
+
+
+def _seven_way(
+    split: Split, logits: Logits, draft: Calibration
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """Truth among seven, answer among six and neutrality, of the rows that are certain of one."""
+    neutral = split.neutral == 1
+    certain = neutral | ((split.emotion >= 0) & (split.neutral == 0))
+    truth = np.where(neutral, SIX, split.emotion)[certain]
+    return truth, logits[certain, :SIX].argmax(axis=1), draft.neutrality(logits[certain])
+
+
+def _gated(probability: Floats, answer: NDArray[np.intp], threshold: float) -> NDArray[np.intp]:
+    return np.where(probability >= threshold, SIX, answer)
+
+
+def _emotion_nll(logits: Logits, truth: NDArray[np.intp]) -> float:
+    """Mean negative log-likelihood, in nats."""
+    peak = logits.max(axis=1)
+    partition = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
+    return float((partition - logits[np.arange(len(truth)), truth]).mean())
+
+
+def _binary_nll(logits: Logits, truth: NDArray[np.intp]) -> float:
+    """Mean negative log-likelihood, in nats."""
+    return float((np.logaddexp(0, logits) - truth * logits).mean())
+
+
+def _fit(loss: Callable[[float], float]) -> float:
+    """The temperature of least loss, by golden-section search in its logarithm.
+
+    Both losses are convex in 1/temperature, so there is one valley.
+    """
+    low, high = np.log(_RANGE)
+    ratio = (np.sqrt(5) - 1) / 2
+    while high - low > 1e-4:
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        if loss(float(np.exp(left))) < loss(float(np.exp(right))):
+            high = right
+        else:
+            low = left
+    return round(float(np.exp((low + high) / 2)), 4)

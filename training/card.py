@@ -1,0 +1,252 @@
+"""The model card, in the form of the Hugging Face hub: front matter for machines, prose for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from string import Template
+
+from training.data import Source
+from training.recipe import Recipe
+from worker.model.artifact import Manifest
+
+_FRONT = Template("""\
+---
+language: en
+license: other
+license_name: see-licences-below
+library_name: transformers
+pipeline_tag: text-classification
+base_model: $base
+datasets: $datasets
+tags: [emotion, text-classification, openvino, int8, moodstream]
+metrics: [accuracy, f1, roc_auc]
+model-index:
+- name: $name
+  results:
+$results---
+""")
+
+_RESULT = Template("""\
+  - task: {type: text-classification, name: Emotion classification}
+    dataset: {name: $dataset, type: $dataset, split: $split}
+    metrics:
+    - {type: accuracy, value: $accuracy, name: Accuracy}
+    - {type: f1, value: $macro_f1, name: Macro F1}
+""")
+
+_BODY = Template("""\
+# $title
+
+$description
+
+The model reads a post and answers with a probability for each of six emotions: $labels.
+$neutral It is a fine-tuned `$base` ($architecture) and comes in two forms: half-precision
+weights for a GPU (`model.safetensors`, `config.json`) and an 8-bit OpenVINO graph for a CPU
+(`openvino.xml`, `openvino.bin`), both with `tokenizer.json`. `manifest.json` pins every file by
+SHA-256 and says what the logits mean.
+
+## Use
+
+    echo "i feel so much better today" | moodstream classify --model FOLDER
+
+The weights load with transformers as well. A text must first go through
+`worker.model.text.normalise`, version $text_version: links become `http`, mentions `@user`. Divide
+the logits of the six by $temperature before the softmax; $gate
+
+## Data
+
+| data set | training rows | licence |
+|---|---|---|
+$data_table
+
+Texts that stand in any validation or test split were removed from the training rows, and a
+repeated text stayed once, with the mean of its labels as a soft target. $mapping
+
+## Training
+
+Recipe `$recipe`: $recipe_line. The loss is cross-entropy with soft targets over the six, on the rows
+that express one of them$neutral_loss. Test data were read once, after every choice had been made.
+
+$epoch_table
+
+## Results
+
+Measured on rows that express exactly one of the six. `int8` is the 8-bit graph, the rest full
+precision. ECE is the expected calibration error in 15 bins.
+
+$score_table
+
+$confusions
+
+## Licences
+
+$licences
+
+## Limits
+
+- **Language.** English. Other languages get an answer too, and it means little.
+- **Domain.** dair-ai/emotion is made of lower-case sentences of which 99% contain "feel", labelled by
+  the hashtags that their authors set. A score on its test split says how well that style is read, not
+  how well posts in general are. GoEmotions, where it was used, is Reddit English of 2005 to 2019.
+- **Labels.** About 3% of dair-ai/emotion's labels contradict each other for the same text, so that
+  about 97% is the most that any model can honestly reach on it.
+- **Six words.** Disgust is read as anger, and gratitude, pride and relief as joy. Several emotions at
+  once become one answer; their probabilities show the others.
+- **One post at a time.** No conversation, no pictures, no sarcasm that needs to know the writer.
+- **People.** A label is a statistic about words, not a finding about a person. Dialects and groups
+  that the training data hold little of are read less well. Look at trends over many posts, and do not
+  decide about one person by it: not for hiring, credit, policing or health.
+
+## Citation
+
+$citations
+""")
+
+_LICENCES = {
+    "dair-ai/emotion": (
+        "dair-ai/emotion is published for research and education. Whether a model trained on it may"
+        " be used for more is for whoever deploys it to settle; train on your own data where it matters."
+    ),
+    "GoEmotions": "GoEmotions is published by Google under CC BY 4.0: name its authors (below).",
+}
+
+
+def render(
+    manifest: Manifest,
+    *,
+    recipe_name: str,
+    recipe: Recipe,
+    base_licence: str,
+    sources: Sequence[Source],
+    epochs: Sequence[Mapping[str, float]],
+    confusions: Mapping[str, Sequence[Sequence[int]]],
+) -> str:
+    """The card of a model, as Markdown.
+
+    Args:
+        manifest: What it is and how it scored.
+        recipe_name: As it was called for.
+        recipe: How it was trained.
+        base_licence: Of the model that was fine-tuned.
+        sources: What it was trained on.
+        epochs: Figures after each epoch.
+        confusions: By `source/split`, (6, 6) counts as `training.scores.confusion` gives them.
+    """
+    name = f"{manifest.name}@{manifest.version}"
+    keys = {source.key: source.name for source in sources}
+    front = _FRONT.substitute(
+        base=json.dumps(manifest.base),
+        datasets=json.dumps([source.name for source in sources]),
+        name=json.dumps(name),
+        results="".join(_results(manifest, keys)),
+    )
+    body = _BODY.substitute(
+        title=name,
+        description=recipe.description,
+        labels=", ".join(manifest.labels),
+        base=manifest.base,
+        architecture=manifest.architecture,
+        text_version=manifest.text_version,
+        temperature=manifest.temperature,
+        recipe=recipe_name,
+        recipe_line=_recipe_line(recipe),
+        data_table="\n".join(f"| {d.name} | {d.rows} | {d.licence} |" for d in manifest.data),
+        epoch_table=_table(epochs),
+        score_table=_score_table(manifest.scores),
+        confusions="\n\n".join(
+            _confusion(key, counts, manifest.labels) for key, counts in confusions.items()
+        ),
+        licences="\n".join(f"- {line}" for line in _licences(manifest, base_licence)),
+        citations="\n".join(f"- {source.citation}" for source in sources if source.citation)
+        or "The data sets name none.",
+        **_gate_texts(manifest, keys),
+    )
+    return f"{front}\n{body}"
+
+
+def _gate_texts(manifest: Manifest, keys: Mapping[str, str]) -> dict[str, str]:
+    """What only a model with a neutral gate, or one that saw GoEmotions, has to say."""
+    gate = manifest.neutral
+    mapping = (
+        "GoEmotions' 27 emotions were grouped into the six as its authors grouped them into Ekman's,"
+        " except that love, caring and desire make up love, and disgust joins anger."
+        if "GoEmotions" in keys.values()
+        else ""
+    )
+    if gate is None:
+        return {
+            "mapping": mapping,
+            "neutral": "It has no gate for texts that express none of them.",
+            "gate": "there is no seventh logit.",
+            "neutral_loss": "",
+        }
+    return {
+        "mapping": mapping,
+        "neutral": "A seventh logit is a gate: whether any of them is expressed at all.",
+        "gate": (
+            f"the answer is `neutral` where sigmoid(logit {gate.index} / {gate.temperature})"
+            f" is at least {gate.threshold}."
+        ),
+        "neutral_loss": (", plus binary cross-entropy for the neutral logit where neutrality is known"),
+    }
+
+
+def _results(manifest: Manifest, keys: Mapping[str, str]) -> list[str]:
+    return [
+        _RESULT.substitute(
+            dataset=json.dumps(keys.get(key.split("/")[0], key)),
+            split=key.split("/")[1],
+            accuracy=figures["accuracy"],
+            macro_f1=figures["macro_f1"],
+        )
+        for key, figures in manifest.scores.items()
+        if key.endswith("/test") and "accuracy" in figures
+    ]
+
+
+def _recipe_line(recipe: Recipe) -> str:
+    return (
+        f"AdamW, {recipe.schedule} schedule from a learning rate of {recipe.learning_rate:g},"
+        f" {recipe.epochs:g} epochs in batches of {recipe.batch_size * recipe.accumulation},"
+        f" label smoothing {recipe.label_smoothing:g}, texts cut at {recipe.max_length} tokens,"
+        f" bfloat16, seed {recipe.seed}"
+    )
+
+
+def _licences(manifest: Manifest, base_licence: str) -> list[str]:
+    lines = [f"The base `{manifest.base}`: {base_licence}."]
+    lines += [_LICENCES.get(d.name, f"{d.name}: {d.licence}.") for d in manifest.data]
+    return lines
+
+
+def _score_table(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """A row for each figure, a column for each split."""
+    figures = list(dict.fromkeys(figure for split in scores.values() for figure in split))
+    head = f"| figure | {' | '.join(scores)} |\n|---|{'---:|' * len(scores)}"
+    rows = [
+        f"| {figure} | {' | '.join(_cell(split.get(figure)) for split in scores.values())} |"
+        for figure in figures
+    ]
+    return "\n".join([head, *rows])
+
+
+def _table(rows: Sequence[Mapping[str, float]]) -> str:
+    """A row for each mapping, a column for each of the first one's keys."""
+    if not rows:
+        return ""
+    names = list(rows[0])
+    head = f"| {' | '.join(names)} |\n|{'---:|' * len(names)}"
+    return "\n".join([head, *(f"| {' | '.join(_cell(row.get(name)) for name in names)} |" for row in rows)])
+
+
+def _confusion(key: str, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
+    head = f"| {key}: true \\ answer | {' | '.join(labels)} |\n|---|{'---:|' * len(labels)}"
+    rows = [f"| {label} | {' | '.join(map(str, row))} |" for label, row in zip(labels, counts, strict=True)]
+    return "\n".join([head, *rows])
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.0f}" if float(value).is_integer() and value > 1 else f"{value:.4f}"

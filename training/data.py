@@ -1,0 +1,188 @@
+"""Labelled texts, and how several sources become one training set that leaks nothing.
+
+A target is a row of seven numbers: a distribution over the six emotions, and how neutral the text is
+(0 to 1). Either half may be unknown: the six are then all 0, the seventh is `UNKNOWN`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.errors import ConfigurationError
+from worker.model.text import normaliser
+from worker.types import EMOTIONS
+
+Targets = NDArray[np.float32]
+"""(n, 7) as above."""
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+SIX = len(EMOTIONS)
+UNKNOWN = -1.0
+"""In the neutral column: nobody has said."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Texts with their targets."""
+
+    texts: Sequence[str]
+    targets: Targets
+
+    def __post_init__(self) -> None:
+        if self.targets.shape != (len(self.texts), SIX + 1):
+            raise ValueError(f"{len(self.texts)} texts, targets of shape {self.targets.shape}")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def emotion(self) -> NDArray[np.intp]:
+        """(n,) the one emotion of each row, -1 where it expresses none, several or unknown ones."""
+        six = self.targets[:, :SIX]
+        return np.where(six.max(axis=1, initial=0) == 1, six.argmax(axis=1), -1)
+
+    @property
+    def neutral(self) -> NDArray[np.intp]:
+        """(n,) 1 for wholly neutral, 0 for not at all, -1 for in between or unknown."""
+        share = self.targets[:, SIX]
+        return np.where((share == 0) | (share == 1), share, -1).astype(np.intp)
+
+    def rows(self, chosen: NDArray[np.bool_] | Sequence[int]) -> Split:
+        """Some of the rows, by mask or by index."""
+        index = np.asarray(chosen)
+        if index.dtype == np.bool_:
+            index = np.flatnonzero(index)
+        index = index.astype(np.intp)
+        return Split([self.texts[row] for row in index], self.targets[index])
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set with its published splits."""
+
+    key: str
+    """Short name, the first half of a score's key: `emotion` of `emotion/test`."""
+    name: str
+    licence: str
+    citation: str
+    splits: Mapping[SplitName, Split]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a model is trained and measured on; every text is normalised."""
+
+    train: Split
+    train_rows: Mapping[str, int]
+    """Training rows by source key, after cleaning."""
+    sources: Sequence[Source]
+
+    @property
+    def has_neutral(self) -> bool:
+        """Whether any training row is neutral, so that a gate can be learnt."""
+        return bool((self.train.targets[:, SIX] > 0).any())
+
+
+def load_sources(folders: Sequence[Path]) -> list[Source]:
+    """The data sets in some folders; dair-ai/emotion from the Hugging Face hub where none is given.
+
+    Raises:
+        ConfigurationError: A folder is of no known form; lists every problem of every folder.
+        DependencyError: No folder is given and the hub cannot be reached.
+    """
+    from training.sources import read_folder, read_hub
+
+    if not folders:
+        return [read_hub()]
+    sources: list[Source] = []
+    problems: list[str] = []
+    for folder in folders:
+        try:
+            sources.append(read_folder(folder))
+        except ConfigurationError as error:
+            problems += error.problems
+    keys = [source.key for source in sources]
+    problems += [f"two data folders are called {key}" for key in set(keys) if keys.count(key) > 1]
+    if problems:
+        raise ConfigurationError(problems)
+    return sources
+
+
+def build_corpus(sources: Sequence[Source], text_version: int) -> Corpus:
+    """Normalise every text, then clean the training rows: see `clean_train`."""
+    clean = [_normalised(source, text_version) for source in sources]
+    held_out = {
+        _key(text)
+        for source in clean
+        for name in SPLITS
+        if name != "train"
+        for text in source.splits[name].texts
+    }
+    train, origin = clean_train([source.splits["train"] for source in clean], held_out)
+    rows = {source.key: int((origin == index).sum()) for index, source in enumerate(clean)}
+    return Corpus(train, rows, clean)
+
+
+def clean_train(splits: Sequence[Split], held_out: Iterable[str] = ()) -> tuple[Split, NDArray[np.intp]]:
+    """Merge training splits into one without repeated or held-out texts.
+
+    A repeated text stays once, with the mean of what its copies say: conflicting labels become a
+    soft target. In dair-ai/emotion 30 of 31 repeated training texts carry conflicting labels, and 16
+    training texts stand in the validation or test split, each with another label.
+
+    Args:
+        splits: One a source, texts normalised.
+        held_out: Texts of every validation and test split, as `_key` makes them.
+
+    Returns:
+        The rows in order of first appearance, and (n,) the index of the split each came from.
+    """
+    forbidden = set(held_out)
+    copies: dict[str, list[tuple[int, int]]] = {}
+    for index, split in enumerate(splits):
+        for row, text in enumerate(split.texts):
+            if text and (key := _key(text)) not in forbidden:
+                copies.setdefault(key, []).append((index, row))
+    texts, targets, origin = [], np.zeros((len(copies), SIX + 1), np.float32), []
+    for number, places in enumerate(copies.values()):
+        index, row = places[0]
+        texts.append(splits[index].texts[row])
+        targets[number] = _mean_target([splits[i].targets[j] for i, j in places])
+        origin.append(index)
+    return Split(texts, targets), np.array(origin, dtype=np.intp)
+
+
+def _mean_target(copies: Sequence[Targets]) -> Targets:
+    """(7,) the mean over those copies that know."""
+    if len(copies) == 1:
+        return copies[0]
+    stacked = np.stack(copies)
+    six = stacked[stacked[:, :SIX].sum(axis=1) > 0, :SIX]
+    neutral = stacked[stacked[:, SIX] != UNKNOWN, SIX]
+    mean = np.zeros(SIX + 1, np.float32)
+    if len(six):
+        mean[:SIX] = six.mean(axis=0)
+    mean[SIX] = neutral.mean() if len(neutral) else UNKNOWN
+    return mean
+
+
+def _normalised(source: Source, text_version: int) -> Source:
+    normalise = normaliser(text_version)
+    splits: dict[SplitName, Split] = {
+        name: Split([normalise(text) for text in split.texts], split.targets)
+        for name, split in source.splits.items()
+    }
+    return Source(source.key, source.name, source.licence, source.citation, splits)
+
+
+def _key(text: str) -> str:
+    """Texts that differ in case alone are one text: most bases cannot tell them apart."""
+    return text.casefold()

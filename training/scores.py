@@ -1,0 +1,112 @@
+"""How good a model's answers are: the figures of the literature, from scikit-learn where it has them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import metrics
+
+from worker.types import EMOTIONS
+
+Integers = NDArray[np.intp]
+Floats = NDArray[np.float64]
+
+_BINS = 15
+
+
+def accuracy(truth: Integers, answer: Integers) -> float:
+    """Share of answers that are right; 0 where there are none."""
+    return float((truth == answer).mean()) if len(truth) else 0.0
+
+
+def macro_f1(truth: Integers, answer: Integers, classes: int = len(EMOTIONS)) -> float:
+    """Mean F1 over the classes, each counting the same; one that never occurs counts as 0."""
+    if not len(truth):
+        return 0.0
+    labels = list(range(classes))
+    return float(metrics.f1_score(truth, answer, labels=labels, average="macro", zero_division=0))
+
+
+def emotion_scores(truth: Integers, probabilities: Floats) -> dict[str, float]:
+    """The figures for the answer among the six.
+
+    Args:
+        truth: (n,) indices into `EMOTIONS`.
+        probabilities: (n, 6), each row adding up to 1.
+
+    Returns:
+        `rows`; `accuracy`, `macro_f1`, `weighted_f1`; `precision` and `recall` (macro);
+        `roc_auc_ovr` (one against the rest, from probabilities, macro over the classes that occur;
+        left out where fewer than two do); `ece` (see `expected_calibration_error`).
+    """
+    answer = probabilities.argmax(axis=1)
+    labels = list(range(len(EMOTIONS)))
+    precision, recall, _, _ = metrics.precision_recall_fscore_support(
+        truth, answer, labels=labels, average="macro", zero_division=0
+    )
+    scores = {
+        "rows": float(len(truth)),
+        "accuracy": accuracy(truth, answer),
+        "macro_f1": macro_f1(truth, answer),
+        "weighted_f1": float(
+            metrics.f1_score(truth, answer, labels=labels, average="weighted", zero_division=0)
+        ),
+        "precision": float(precision),
+        "recall": float(recall),
+        "ece": expected_calibration_error(truth, probabilities),
+    }
+    present = np.unique(truth)
+    if len(present) > 1:
+        areas = [metrics.roc_auc_score(truth == label, probabilities[:, label]) for label in present]
+        scores["roc_auc_ovr"] = float(np.mean(areas))
+    return scores
+
+
+def gate_scores(truth: Integers, probability: Floats, threshold: float) -> dict[str, float]:
+    """The figures for the neutral gate.
+
+    Args:
+        truth: (n,) 1 where the text is neutral, 0 where it is not.
+        probability: (n,) of neutral.
+        threshold: The answer is neutral from here on.
+
+    Returns:
+        `neutral_rows`, `neutral_precision`, `neutral_recall`, `neutral_f1`, and `neutral_roc_auc`
+        where both kinds occur.
+    """
+    answer = probability >= threshold
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        truth, answer, average="binary", pos_label=1, zero_division=0
+    )
+    scores = {
+        "neutral_rows": float(len(truth)),
+        "neutral_precision": float(precision),
+        "neutral_recall": float(recall),
+        "neutral_f1": float(f1),
+    }
+    if len(np.unique(truth)) == 2:
+        scores["neutral_roc_auc"] = float(metrics.roc_auc_score(truth, probability))
+    return scores
+
+
+def confusion(truth: Integers, answers: NDArray[np.floating]) -> list[list[int]]:
+    """(6, 6) counts: rows are the true emotions, columns the answers, the best of `answers` (n, 6)."""
+    labels = list(range(len(EMOTIONS)))
+    matrix = metrics.confusion_matrix(truth, answers.argmax(axis=1), labels=labels)
+    counts: list[list[int]] = matrix.tolist()
+    return counts
+
+
+def expected_calibration_error(truth: Integers, probabilities: Floats, bins: int = _BINS) -> float:
+    """Mean distance between confidence and accuracy, over equal bins of the top probability.
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 5, with their 15 bins.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == truth
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    error = 0.0
+    for index in np.unique(bin_of):
+        inside = bin_of == index
+        error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    return float(error)
