@@ -1,0 +1,53 @@
+"""The thread that sends and reads, and does nothing else: the latencies it measures are not its own."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from worker.demo.reader import Reader
+from worker.demo.sender import Sender
+
+_IDLE_S = 0.02
+
+
+class Traffic:
+    """Runs a sender and a reader while the `with` block runs; what goes wrong in it is raised by `check`."""
+
+    def __init__(self, sender: Sender, reader: Reader) -> None:
+        self._sender = sender
+        self._reader = reader
+        self._quiet = threading.Event()
+        self._closing = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
+
+    def check(self) -> None:
+        """Raise what the thread has died of."""
+        if self._failure is not None:
+            raise self._failure
+
+    def stop_sending(self) -> None:
+        """Send nothing more, read on."""
+        self._quiet.set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        self._thread.join()
+        self._sender.close()
+        self._reader.close()
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                wait_s = _IDLE_S if self._quiet.is_set() else self._sender.send_due()
+                self._reader.take(min(wait_s, _IDLE_S))
+        except BaseException as error:
+            self._failure = error
