@@ -1,0 +1,272 @@
+"""The loop of the trends role, one turn of which is `run_once`.
+
+    1. consume    records of the partitions whose place in the topic is known
+    2. decode     labels; tombstones and what is no label count nothing
+    3. aggregate  one batch a partition: counts per minute, emotion and source
+    4. apply      counts and offset into the store, in one atomic step per partition
+    5. commit     the offsets to Kafka too, for whoever watches the group's lag
+
+The store's offset is the only truth. It is asked for when a partition is assigned, after any trouble, and
+every few seconds besides; Kafka's committed offset is never read. So there is one answer to a Redis that was
+away, restarted or wiped, to a rebalance and to a crash at any point: ask the store, and read from there.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from worker import metrics as m
+from worker.clock import Clock
+from worker.metrics import Metrics
+from worker.trends.counting import Batch, Decoded, aggregate, decode
+from worker.trends.dependency import Dependency
+from worker.trends.source import LabelSource, Taken
+from worker.trends.store import OffsetLostError, Position, StoreUnavailableError, TrendStore
+from worker.types import Record
+from worker.web.health import Health
+
+_TURN_S = 0.2
+"""How long a turn waits for records: what counts are late by at most, and how soon a stop is seen."""
+_CHECK_S = 5.0
+"""How often the store is asked where it stands, so that a wiped one is noticed without new records."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Place:
+    """Where one partition is being read."""
+
+    position: Position | None
+    """Where we believe the store to stand."""
+    next: int
+    """The next offset to read."""
+    end: int = -1
+    """The end of the log when it was last reached; beyond `next` by transaction markers."""
+    taken_ms: int = -1
+    """Kafka's timestamp of the last record that was counted."""
+    committed: int = -1
+
+    @property
+    def reached(self) -> int:
+        """The offset before which nothing is left to count."""
+        return max(self.next, self.end)
+
+
+class TrendsLoop:
+    """Steps 1 to 5, over any source and store."""
+
+    def __init__(
+        self,
+        source: LabelSource,
+        store: TrendStore,
+        *,
+        topic: str,
+        max_records: int,
+        redis: Dependency,
+        clock: Clock,
+        metrics: Metrics,
+        health: Health,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._max_records = max_records
+        self._redis = redis
+        self._clock = clock
+        self._health = health
+        self._meter = _Meter(topic, clock, metrics)
+        self._topic = topic
+        self._places: dict[int, _Place] = {}
+        self._checked_at = -math.inf
+
+    def run(self, stop: threading.Event) -> None:
+        """Turn until `stop` is set; what a turn has taken it has also counted.
+
+        Raises:
+            DependencyError: Kafka refuses us for good.
+        """
+        while not stop.is_set():
+            self.run_once()
+
+    def run_once(self) -> None:
+        """One turn; it takes at most `_TURN_S` and the time of the store."""
+        self._place()
+        taken = self._source.take(self._max_records, _TURN_S)  # 1. consume
+        self._follow(taken)
+        for partition, records in taken.records.items():
+            place = self._places.get(partition)
+            if place is None or not self._continues(partition, place, records):
+                continue
+            decoded = decode(records)  # 2. decode
+            end = records[-1].offset + 1
+            batch = aggregate(partition, place.next, end, decoded.events)  # 3. aggregate
+            if self._apply(place, batch):  # 4. apply
+                place.taken_ms = records[-1].timestamp_ms
+                self._meter.skipped(partition, decoded)
+        self._commit()  # 5. commit
+        for partition, place in self._places.items():
+            self._meter.behind(partition, place, self._source.bounds(partition)[1])
+        self._health.beat()
+
+    def _place(self) -> None:
+        """Ask the store where to read on, where that is not known or was not asked for long."""
+        now = self._clock.monotonic()
+        known = self._source.assigned <= self._places.keys()
+        if (known and now - self._checked_at < _CHECK_S) or not self._redis.due:
+            return
+        try:
+            stored = self._store.open(self._source.assigned)
+        except StoreUnavailableError as error:
+            self._hold(error)
+            return
+        self._redis.works()
+        self._checked_at = now
+        for partition, position in stored.items():
+            place = self._places.get(partition)
+            if place is not None and place.position != position:
+                self._forget(partition, f"redis has {position}, not {place.position}")
+            if partition not in self._places:
+                self._place_at(partition, position)
+
+    def _place_at(self, partition: int, position: Position | None) -> None:
+        offset = None if position is None else position.offset
+        if self._source.place(partition, offset):
+            self._places[partition] = _Place(position, offset or 0)
+            log.info("%s/%d: counting from %s", self._topic, partition, offset or "the beginning")
+
+    def _hold(self, error: StoreUnavailableError) -> None:
+        """The store is away: forget every place, because what was asked of it may have happened."""
+        self._redis.failed(error.reason)
+        self._places.clear()
+        self._source.hold()
+
+    def _forget(self, partition: int, reason: str) -> None:
+        """The store does not stand where we believed: go to where it does, in the next turn."""
+        self._meter.rewound()
+        log.warning("%s/%d: %s: going there", self._topic, partition, reason)
+        del self._places[partition]
+
+    def _follow(self, taken: Taken) -> None:
+        """Keep up with the group and with the ends of the log."""
+        self._health.set("assignment", self._source.joined)
+        for partition in taken.revoked:
+            self._places.pop(partition, None)
+            self._meter.gone(partition)
+        for partition, end in taken.ends.items():
+            if partition in self._places:
+                self._places[partition].end = end
+
+    def _continues(self, partition: int, place: _Place, records: Sequence[Record]) -> bool:
+        """Whether records go on from their place; where the log itself has changed, say so and move it.
+
+        Kafka's client goes to the beginning of a log that does not hold the offset it was sent to.
+        """
+        first = records[0].offset
+        low, high = self._source.bounds(partition)
+        if first < place.next <= high:
+            self._forget(partition, f"kafka went back to {first} though {place.next} is in the log")
+            return False
+        if first < place.next:
+            log.error(
+                "%s/%d: the log ends at %d, before offset %d, which is already counted: the topic was "
+                "created anew or has lost records. Counting all it holds, on top of what was counted; "
+                "`moodstream trends rebuild` counts only what it holds",
+                self._topic, partition, high, place.next,
+            )  # fmt: skip
+            place.next, place.end, place.committed = first, -1, -1
+        elif place.position is not None and place.next < min(first, low):
+            log.error(
+                "%s/%d: retention has removed the records from %d to %d before they were counted",
+                self._topic, partition, place.next, min(first, low),
+            )  # fmt: skip
+        return True
+
+    def _apply(self, place: _Place, batch: Batch) -> bool:
+        """Count a batch; false where it was not, and its place is forgotten."""
+        partition = batch.partition
+        try:
+            with self._meter.timed():
+                applied = self._store.apply(batch, place.position)
+        except OffsetLostError as lost:
+            self._forget(partition, f"redis has {lost.stored}, not {lost.expected}")
+            return False
+        except StoreUnavailableError as error:
+            self._hold(error)
+            return False
+        self._redis.works()
+        if applied.batch is not None:
+            self._meter.counted(applied.batch)
+        place.position, place.next = applied.position, batch.end
+        if applied.position.offset > batch.end:
+            self._forget(partition, f"another reader is ahead, at {applied.position}")
+            return False
+        return True
+
+    def _commit(self) -> None:
+        moved = {
+            partition: place.reached
+            for partition, place in self._places.items()
+            if place.reached > max(place.committed, 0)
+        }
+        if moved:
+            self._source.commit(moved)
+        for partition, offset in moved.items():
+            self._places[partition].committed = offset
+
+
+class _Meter:
+    """What the loop tells about itself, so that its steps hold no metric code."""
+
+    def __init__(self, topic: str, clock: Clock, metrics: Metrics) -> None:
+        self._topic = topic
+        self._clock = clock
+        self._applied = metrics.counter(m.TRENDS_APPLIED)
+        self._skipped = metrics.counter(m.TRENDS_SKIPPED)
+        self._rewinds = metrics.counter(m.TRENDS_REWINDS)
+        self._lag = metrics.gauge(m.CONSUMER_LAG)
+        self._lag_seconds = metrics.gauge(m.CONSUMER_LAG_SECONDS)
+        self.timed = metrics.histogram(m.TRENDS_BATCH_SECONDS).time
+
+    def counted(self, batch: Batch) -> None:
+        """A batch is in the store."""
+        for emotion, n in _per_emotion(batch).items():
+            self._applied.labels(emotion).inc(n)
+
+    def skipped(self, partition: int, decoded: Decoded) -> None:
+        """Some records of a batch counted nothing."""
+        self._skipped.labels("deletion").inc(decoded.deletions)
+        self._skipped.labels("invalid").inc(len(decoded.invalid))
+        if decoded.invalid:
+            log.warning(
+                "%s/%d: %d records are no labels, the first at offset %d",
+                self._topic, partition, len(decoded.invalid), decoded.invalid[0],
+            )  # fmt: skip
+
+    def rewound(self) -> None:
+        """The store was not where we believed."""
+        self._rewinds.inc()
+
+    def behind(self, partition: int, place: _Place, high: int) -> None:
+        """Set the lag; `high` is the offset after the log's last, negative where unknown."""
+        lag = max(0, high - place.reached)
+        taken = place.taken_ms
+        age = max(0.0, self._clock.time() - taken / 1000) if lag and taken >= 0 else 0.0
+        self._lag.labels(self._topic, str(partition)).set(lag)
+        self._lag_seconds.labels(self._topic, str(partition)).set(age)
+
+    def gone(self, partition: int) -> None:
+        """Another instance reads this partition now: our series must not stay at the last value."""
+        for gauge in (self._lag, self._lag_seconds):
+            gauge.remove(self._topic, str(partition))
+
+
+def _per_emotion(batch: Batch) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for cell, n in batch.counts.items():
+        found[cell.emotion] += n
+    return found

@@ -1,0 +1,271 @@
+"""The labels topic, read with confluent-kafka from offsets that the caller knows and Kafka does not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from worker import metrics as m
+from worker.errors import DependencyError
+from worker.metrics import Metrics
+from worker.settings import KafkaSettings, TrendsSettings
+from worker.stream.connection import librdkafka
+from worker.stream.kafka_source import refused
+from worker.trends.dependency import Dependency
+from worker.types import Record
+
+_QUEUE_KB = 32 * 1024
+_STATISTICS_MS = 2000
+
+log = logging.getLogger(__name__)
+
+
+class Taken(NamedTuple):
+    """What one `take` brought."""
+
+    records: Mapping[int, list[Record]]
+    """By partition, in the order of their offsets."""
+    ends: Mapping[int, int]
+    """Partitions whose end was reached, and the offset of that end, transaction markers included."""
+    revoked: set[int]
+    """Partitions that were taken away, also where they came back at once: their place is forgotten."""
+
+
+class LabelSource(Protocol):
+    """The labels topic as a member of a consumer group sees it. Belongs to one thread."""
+
+    @property
+    def joined(self) -> bool:
+        """Whether the group has assigned us partitions, be it none."""
+        ...
+
+    @property
+    def assigned(self) -> frozenset[int]:
+        """Partitions that are ours. Nothing comes from one before it is placed."""
+        ...
+
+    def take(self, limit: int, timeout_s: float) -> Taken:
+        """At most `limit` records; waits up to `timeout_s` for so many.
+
+        Raises:
+            DependencyError: Kafka refuses us for good.
+        """
+        ...
+
+    def place(self, partition: int, offset: int | None) -> bool:
+        """Read a partition from `offset` on (`None`: from its beginning); false: not yet, try again."""
+        ...
+
+    def hold(self) -> None:
+        """Bring nothing more of any partition until it is placed again; the group is not left."""
+        ...
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        """First offset of the log and the one after its last, as of the last fetch; negative: unknown."""
+        ...
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Tell Kafka how far we are, for whoever watches the group's lag; never read back."""
+        ...
+
+
+class KafkaLabelSource:
+    """A `LabelSource` on Kafka, with cooperative rebalancing and only committed records."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        trends: TrendsSettings,
+        topic: str,
+        *,
+        dependency: Dependency,
+        metrics: Metrics,
+    ) -> None:
+        self._topic = topic
+        self._dependency = dependency
+        self._rebalances = metrics.counter(m.REBALANCES)
+        self._assigned_count = metrics.gauge(m.ASSIGNED)
+        self._refused: str | None = None
+        self._revoked: set[int] = set()
+        self.assigned: frozenset[int] = frozenset()
+        self.joined = False
+        self._consumer = Consumer(_configuration(kafka, trends, self._on_error, self._on_statistics))
+        self._consumer.subscribe(
+            [topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def take(self, limit: int, timeout_s: float) -> Taken:
+        records: defaultdict[int, list[Record]] = defaultdict(list)
+        ends: dict[int, int] = {}
+        for message in self._consumer.consume(limit, timeout_s):
+            error = message.error()
+            if error is None:
+                record = _record(message)
+                records[record.partition].append(record)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ends[message.partition() or 0] = message.offset() or 0
+            else:
+                self._on_error(error)
+        if self._refused is not None:
+            raise DependencyError("kafka", f"{self._refused}: check the credentials and the ACLs")
+        if records or ends:
+            self._dependency.works()
+        revoked, self._revoked = self._revoked, set()
+        return Taken(records, ends, revoked)
+
+    def place(self, partition: int, offset: int | None) -> bool:
+        where = self._partition(partition, OFFSET_BEGINNING if offset is None else offset)
+        try:
+            # Whatever was fetched from the old place is dropped before this returns. Assigning anew would
+            # do it too, but not while the group is rebalancing.
+            self._consumer.seek(where)
+            self._consumer.resume([where])
+        except KafkaException as error:
+            log.debug("%s/%d cannot be placed yet: %s", self._topic, partition, error)
+            return False
+        return True
+
+    def hold(self) -> None:
+        self._consumer.pause([self._partition(partition) for partition in self.assigned])
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        try:
+            return self._consumer.get_watermark_offsets(self._partition(partition), cached=True)
+        except KafkaException:  # the partition has gone from the cluster
+            return -1, -1
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        try:
+            self._consumer.commit(
+                offsets=[self._partition(partition, offset) for partition, offset in offsets.items()],
+                asynchronous=True,
+            )
+        except KafkaException as error:
+            log.debug("offsets not committed, which only delays the display of lag: %s", error)
+
+    def close(self, within_s: float) -> None:
+        """Leave the group, so that others take over at once; give up after `within_s`.
+
+        librdkafka waits for answers to what it has sent, a minute where a broker hangs.
+        """
+        closing = threading.Thread(target=self._consumer.close, name="close-consumer", daemon=True)
+        closing.start()
+        closing.join(within_s)
+        if closing.is_alive():
+            log.warning("kafka does not answer: left the group without a goodbye")
+
+    def _partition(self, partition: int, offset: int = OFFSET_END) -> TopicPartition:
+        return TopicPartition(self._topic, partition, offset)
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Partitions came. They wait, paused, for their place: only the store knows it."""
+        self._rebalances.labels("assigned").inc()
+        ours = [self._partition(partition.partition) for partition in partitions]
+        consumer.incremental_assign(ours)
+        if ours:
+            consumer.pause(ours)
+        self.joined = True
+        self._hold(self.assigned.union(partition.partition for partition in partitions))
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalances.labels("revoked").inc()
+        self._let_go(consumer, partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """The group went on without us: others may already read these partitions."""
+        self._rebalances.labels("lost").inc()
+        self.joined = False
+        self._let_go(consumer, partitions)
+
+    def _let_go(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_unassign(partitions)
+        gone = {partition.partition for partition in partitions}
+        self._revoked |= gone
+        self._hold(self.assigned - gone)
+
+    def _hold(self, partitions: frozenset[int]) -> None:
+        self.assigned = partitions
+        self._assigned_count.set(len(partitions))
+        log.info("%s: assigned partitions %s", self._topic, sorted(partitions))
+
+    def _on_error(self, error: KafkaError) -> None:
+        if refused(error) or error.fatal():
+            self._refused = error.str()
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._dependency.failed(error.str())
+        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            log.warning("%s does not exist yet: `moodstream topics create` makes it", self._topic)
+        else:
+            log.info("kafka: %s", error.str())
+
+    def _on_statistics(self, text: str) -> None:
+        """Librdkafka says when a broker is lost, but only its statistics say when one is back."""
+        brokers = msgspec.json.decode(text, type=_Statistics).brokers.values()
+        if any(broker.nodeid >= 0 and broker.state == "UP" for broker in brokers):
+            self._dependency.works()
+
+
+class _Broker(msgspec.Struct):
+    nodeid: int
+    state: str
+
+
+class _Statistics(msgspec.Struct):
+    """The part of librdkafka's STATISTICS.md that is looked at."""
+
+    brokers: dict[str, _Broker]
+
+
+def _configuration(
+    kafka: KafkaSettings, trends: TrendsSettings, on_error: Any, on_statistics: Any
+) -> dict[str, Any]:
+    return librdkafka(
+        kafka,
+        **{
+            "group.id": trends.group_id,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": trends.session_timeout_ms,
+            "heartbeat.interval.ms": max(300, trends.session_timeout_ms // 5),
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",  # where an offset is not in the log; the loop notices
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "queued.max.messages.kbytes": _QUEUE_KB,
+            "fetch.max.bytes": _QUEUE_KB * 1024 // 4,
+            "fetch.wait.max.ms": 100,
+            "topic.metadata.refresh.interval.ms": 10_000,  # a topic created or grown is seen soon
+            "reconnect.backoff.max.ms": 2000,
+            "statistics.interval.ms": _STATISTICS_MS,
+            "log_level": 2,  # the callbacks tell the rest, and once
+            "error_cb": on_error,
+            "stats_cb": on_statistics,
+        },
+    )
+
+
+def _record(message: Message) -> Record:
+    kind, timestamp = message.timestamp()
+    return Record(
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        None,  # nothing is counted by key
+        message.value(),
+        -1 if kind == TIMESTAMP_NOT_AVAILABLE else timestamp,
+    )
