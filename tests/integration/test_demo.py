@@ -59,18 +59,24 @@ def test_everything_is_answered_and_the_trends_are_exact() -> None:
     assert "\x1b" not in err
 
 
-def test_a_role_that_dies_ends_the_demo_and_says_so() -> None:
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("worker", "-m worker worker"), ("trends", "-m worker trends"), ("Redis", "redis-server")],
+)
+def test_what_dies_ends_the_demo_and_is_named(name: str, words: str) -> None:
     running = demo()
     assert running.stderr is not None
     while not running.stderr.readline().startswith("trends "):
         assert running.poll() is None
-    worker = next(pid for pid, line in children(running.pid).items() if line.endswith("-m worker worker"))
-    os.kill(worker, signal.SIGKILL)
+    victim = next(
+        pid for pid, line in children(running.pid).items() if words in line and "/bin/sh" not in line
+    )
+    os.kill(victim, signal.SIGKILL)
     out, err = running.communicate(timeout=60)
 
     assert running.returncode == 3
-    assert "worker: ended by itself" in err
-    assert "is warm on" in err  # the end of its log
+    assert f"{name}: ended by itself" in err
+    assert "  | " in err  # the end of its log
     assert out == ""
 
 

@@ -161,19 +161,27 @@ def test_wrong_settings_are_all_named_at_once() -> None:
 def test_workers_come_and_go_and_nothing_is_doubled(
     pipeline: Pipeline, posts: list[str], tmp_path: Path
 ) -> None:
-    """Cooperative rebalancing in both directions while both work."""
-    pipeline.kafka.produce(pipeline.input, [post(index, text) for index, text in enumerate(posts[:8000])])
-    second = RoleProcess("worker", tmp_path / "second.log", pipeline.environment)
-    pipeline.worker.start()
-    eventually(lambda: pipeline.worker.metric("moodstream_labels_total") > 0, within_s=60)
+    """Cooperative rebalancing in both directions, with posts arriving before, between and after."""
+    first, second = pipeline.worker, RoleProcess("worker", tmp_path / "second.log", pipeline.environment)
+
+    def send(start: int, n: int) -> None:
+        some = enumerate(posts[start : start + n], start)
+        pipeline.kafka.produce(pipeline.input, [OutRecord("", b"%d" % i, post(i, text)) for i, text in some])
+
+    send(0, 4000)
+    first.start()
+    eventually(lambda: first.metric("moodstream_labels_total") > 0, within_s=60)
     try:
         second.start()
+        eventually(lambda: second.metric("moodstream_assigned_partitions") == 2, within_s=60)
+        assert first.metric("moodstream_assigned_partitions") == 2
+        send(4000, 2000)
         eventually(lambda: second.metric("moodstream_labels_total") > 0, within_s=60)
-        assert pipeline.worker.metric("moodstream_assigned_partitions") == 2
-        assert pipeline.worker.stop() == 0
+        assert first.stop() == 0
+        send(6000, 2000)
         eventually(lambda: answered(pipeline) >= 8000, within_s=90, every_s=1.0)
     finally:
         second.kill()
     labels, _ = pipeline.outcomes()
     assert max(Counter(label.input for label in labels).values()) == 1
-    assert len(labels) == 8000
+    assert {label.id for label in labels} == set(range(8000))
