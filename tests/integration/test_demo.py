@@ -42,6 +42,7 @@ def children(pid: int) -> dict[int, str]:
     return {int(line.split(None, 1)[0]): line.split(None, 1)[1] for line in listed.stdout.splitlines()}
 
 
+@pytest.mark.slow
 def test_everything_is_answered_and_the_trends_are_exact() -> None:
     # What the user's environment says about a cluster elsewhere must not reach the demo's roles.
     elsewhere = {"MOODSTREAM_REDIS__PASSWORD": "secret", "MOODSTREAM_KAFKA__BOOTSTRAP_SERVERS": "far:1"}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -28,7 +30,7 @@ class Display:
     """What the user sees, apart from the result."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = _console(sys.stderr)
         self._feed = Feed()
         self._mood: Mood | None = None
         self._mood_at = self._line_at = self._start = 0.0
@@ -51,7 +53,7 @@ class Display:
             f"{running.trends_url}/metrics",
             f"{running.worker_url}/metrics",
         )
-        if not self._console.is_terminal:
+        if not self._console.is_terminal or self._console.is_dumb_terminal:
             self._console.print(f"trends {places.api}, metrics {places.worker_metrics}")
             yield lambda state: self._write(self._look(tally, running, places, state))
             return
@@ -62,7 +64,7 @@ class Display:
 
     def conclude(self, verdict: Verdict) -> None:
         """The summary, on standard output."""
-        result, out = verdict.result, Console(highlight=False)
+        result, out = verdict.result, _console(sys.stdout)
         mark = "[green]✓[/]" if verdict.good else "[red]✗[/]"
         exact = "exact" if result.trends_exact else "[red]not exact[/]"
         out.print(
@@ -94,6 +96,11 @@ class Display:
         if view.elapsed_s - self._line_at >= _LINE_EVERY_S:
             self._line_at = view.elapsed_s
             self._console.print(line(view), soft_wrap=True)
+
+
+def _console(stream: TextIO) -> Console:
+    # Rich also takes FORCE_COLOR for a terminal, which build services set: a log is not to be drawn on.
+    return Console(file=stream, force_terminal=stream.isatty(), highlight=False)
 
 
 def _mood(url: str) -> Mood | None:

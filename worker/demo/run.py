@@ -89,6 +89,7 @@ def _show(running: Running, order: Order, display: Display, stop: Event) -> Verd
         _until(
             lambda: _counts(running, tally) == tally.counts(), _COUNTED_WITHIN_S, lambda: turn("comparing")
         )
+        turn("done")
         return judge(tally.totals(), labelled=tally.counts(), counted=_counts(running, tally))
 
 

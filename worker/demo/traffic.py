@@ -19,6 +19,7 @@ class Traffic:
         self._sender = sender
         self._reader = reader
         self._quiet = threading.Event()
+        self._silent = threading.Event()
         self._closing = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
@@ -29,8 +30,10 @@ class Traffic:
             raise self._failure
 
     def stop_sending(self) -> None:
-        """Send nothing more, read on."""
+        """Send nothing more, read on; returns when the last record is in the books."""
         self._quiet.set()
+        while not self._silent.wait(_IDLE_S) and self._thread.is_alive():
+            pass
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -47,7 +50,13 @@ class Traffic:
     def _run(self) -> None:
         try:
             while not self._closing.is_set():
-                wait_s = _IDLE_S if self._quiet.is_set() else self._sender.send_due()
-                self._reader.take(min(wait_s, _IDLE_S))
+                self._reader.take(min(self._send(), _IDLE_S))
         except BaseException as error:
             self._failure = error
+
+    def _send(self) -> float:
+        """Answers how long there is time to read."""
+        if self._quiet.is_set():
+            self._silent.set()
+            return _IDLE_S
+        return self._sender.send_due()
