@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
@@ -299,8 +300,17 @@ class TestPrometheus:
         assert answer["value"][1] == "7"
 
     def test_a_wrong_configuration_shows_in_the_error(self) -> None:
-        with pytest.raises(DependencyError, match="field nonsense not found"):
-            RealPrometheus({"nonsense": 1}).start()
+        with (
+            pytest.raises(DependencyError, match="field nonsense not found"),
+            RealPrometheus({"nonsense": 1}),
+        ):
+            pass
+
+    def test_a_server_that_was_forgotten_leaves_no_folder(self) -> None:
+        folder = RealPrometheus({}).folder
+        gc.collect()
+
+        assert not folder.exists()
 
 
 def program(folder: Path, name: str, script: str) -> None:

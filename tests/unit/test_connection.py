@@ -12,7 +12,7 @@ from kafka.admin import KafkaAdminClient
 from pydantic import SecretStr
 
 from worker.settings import KafkaSettings
-from worker.stream.connection import kafka_python, librdkafka
+from worker.stream.connection import SaidBefore, client_logger, kafka_python, librdkafka
 
 PASSWORD = "correct horse battery staple"
 EVERYTHING = KafkaSettings(
@@ -28,10 +28,11 @@ EVERYTHING = KafkaSettings(
 )
 
 
-def test_plaintext_needs_three_entries() -> None:
+def test_plaintext_needs_no_secrets() -> None:
     assert librdkafka(KafkaSettings()) == {
         "bootstrap.servers": "127.0.0.1:9092",
         "client.id": "moodstream",
+        "reconnect.backoff.max.ms": 2000,
         "security.protocol": "plaintext",
     }
     assert kafka_python(KafkaSettings()) == {
@@ -45,6 +46,7 @@ def test_every_setting_reaches_librdkafka() -> None:
     assert librdkafka(EVERYTHING) == {
         "bootstrap.servers": "one:9093,two:9093",
         "client.id": "moodstream",
+        "reconnect.backoff.max.ms": 2000,
         "security.protocol": "sasl_ssl",
         "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": "moodstream",
@@ -72,8 +74,11 @@ def test_every_setting_reaches_kafka_python() -> None:
 
 
 def test_no_setting_is_forgotten() -> None:
-    """A field added to `KafkaSettings` must be carried by both functions, or this number says so."""
-    assert len(librdkafka(EVERYTHING)) == len(kafka_python(EVERYTHING)) == len(KafkaSettings.model_fields) + 1
+    """A field added to `KafkaSettings` must be carried by both functions, or these numbers say so."""
+    fields = len(KafkaSettings.model_fields)
+
+    assert len(kafka_python(EVERYTHING)) == fields + len(["client_id"])
+    assert len(librdkafka(EVERYTHING)) == fields + len(["client.id", "reconnect.backoff.max.ms"])
 
 
 def test_the_callers_entries_win() -> None:
@@ -108,12 +113,30 @@ def test_both_clients_know_these_names() -> None:
         }
     )
 
-    Producer(librdkafka(plain, logger=_silent()))
+    Producer(librdkafka(plain), logger=client_logger())
     assert set(kafka_python(EVERYTHING)) <= set(KafkaAdminClient.DEFAULT_CONFIG)
 
 
-def _silent() -> logging.Logger:
-    logger = logging.getLogger("test.silent")
-    logger.addHandler(logging.NullHandler())
-    logger.propagate = False
-    return logger
+class TestClientLogger:
+    def said(self, *messages: tuple[float, str]) -> list[str]:
+        """Which of the (time, message) pairs are let through."""
+        fresh = SaidBefore()
+        records = [logging.makeLogRecord({"created": at, "msg": message}) for at, message in messages]
+        return [record.getMessage() for record in records if fresh.filter(record)]
+
+    def test_it_is_one_logger_with_one_memory(self) -> None:
+        assert client_logger() is client_logger()
+        assert len(client_logger().filters) == 1
+
+    def test_repetition_is_dropped_for_half_a_minute(self) -> None:
+        assert self.said(
+            (1000.0, "FAIL broker 1 refused"),
+            (1000.1, "FAIL broker 2 refused"),
+            (1029.9, "FAIL broker 1 refused again"),
+            (1030.1, "FAIL broker 1 still refused"),
+        ) == ["FAIL broker 1 refused", "FAIL broker 1 still refused"]
+
+    def test_each_facility_is_heard(self) -> None:
+        both = [(1000.0, "FAIL broker 1 refused"), (1000.1, "GETPID no coordinator")]
+
+        assert self.said(*both) == [message for _, message in both]

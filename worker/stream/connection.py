@@ -1,4 +1,4 @@
-"""How each Kafka client is told to reach the cluster: pure functions from settings to its configuration.
+"""How each Kafka client is told to reach the cluster, and where its own log goes.
 
 Passwords leave their `SecretStr` here and nowhere else. They travel on as `_Hidden`, because clients and
 tracebacks print whole configurations (kafka-python logs its own at debug level).
@@ -7,7 +7,6 @@ tracebacks print whole configurations (kafka-python logs its own at debug level)
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any
 
 from pydantic import SecretStr
@@ -15,7 +14,10 @@ from pydantic import SecretStr
 from worker.settings import KafkaSettings
 
 CLIENT_ID = "moodstream"
+
 _RECONNECT_AT_MOST_MS = 2000
+"""librdkafka's own 10 s would be most of an outage that is over in seconds."""
+
 _QUIET_S = 30.0
 
 # At debug level kafka-python logs the bytes it sends, SASL passwords in the clear among them.
@@ -88,11 +90,11 @@ def _text(path: object | None) -> str | None:
     return None if path is None else str(path)
 
 
-class _SaidBefore(logging.Filter):
+class SaidBefore(logging.Filter):
     """Drops what librdkafka repeats: while a broker is away it reports every attempt of every connection.
 
-    Lines are told apart by their facility, the first word (`FAIL`, `GETPID`, ...). That the cluster is away
-    is said by the roles themselves, once, and by a metric.
+    Lines are told apart by their facility, the first word (`FAIL`, `GETPID`, ...); each is let through once
+    in `_QUIET_S`. That the cluster is away is said by the roles themselves, once, and by a metric.
     """
 
     def __init__(self) -> None:
@@ -101,10 +103,9 @@ class _SaidBefore(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         facility = record.getMessage().partition(" ")[0]
-        now = time.monotonic()
-        if now - self._last.get(facility, -_QUIET_S) < _QUIET_S:
+        if record.created - self._last.get(facility, 0.0) < _QUIET_S:
             return False
-        self._last[facility] = now
+        self._last[facility] = record.created
         return True
 
 
@@ -112,5 +113,5 @@ def client_logger() -> logging.Logger:
     """The logger to hand to a confluent-kafka client."""
     logger = logging.getLogger("librdkafka")
     if not logger.filters:
-        logger.addFilter(_SaidBefore())
+        logger.addFilter(SaidBefore())
     return logger
