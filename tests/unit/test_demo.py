@@ -4,6 +4,8 @@ import os
 import signal
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
@@ -17,6 +19,7 @@ from worker.demo.pace import Pace
 from worker.demo.records import Kind, Made
 from worker.demo.screen import Feed, Places, View, bar, line, picture, room
 from worker.demo.servers import command, demo_settings, environment
+from worker.demo.svg import as_svg
 from worker.demo.tally import Row, Tally, Totals
 from worker.demo.trends import Mood
 from worker.demo.verdict import judge
@@ -251,6 +254,19 @@ class TestScreen:
         assert len(bar(0.37, 6)) == 6
 
 
+class TestPicture:
+    def test_it_is_whole_and_stands_alone(self) -> None:
+        view = TestScreen().view(feed=[row(1)._replace(text="  <b> & Fira Code  ")])
+        svg = as_svg(picture(view, 8), "a title", 110)
+        texts = [one.text or "" for one in ElementTree.fromstring(svg).iter() if one.tag.endswith("}text")]
+
+        assert "a\u00a0title" in texts
+        assert any("<b>\u00a0&" in one for one in texts)
+        assert "url(http" not in svg
+        assert "@font-face" not in svg
+        assert all(one == one.strip("\u00a0") for one in texts)
+
+
 class TestFeed:
     def test_it_adds_one_post_a_look_newest_first(self) -> None:
         feed = Feed()
@@ -301,6 +317,12 @@ class TestServers:
         settings = demo_settings(given, bootstrap="127.0.0.1:1", redis_url="redis://127.0.0.1:2/0")
 
         assert load(env=environment(settings)) == settings
+
+    def test_a_relative_model_path_is_the_users(self) -> None:
+        given = load({"model.path": "runs/mine"}, env={})
+        settings = demo_settings(given, bootstrap="127.0.0.1:1", redis_url="redis://127.0.0.1:2/0")
+
+        assert settings.model.path == Path("runs/mine").absolute()
 
     def test_what_the_user_has_set_for_elsewhere_is_taken_out(self) -> None:
         settings = demo_settings(Settings(), bootstrap="127.0.0.1:1", redis_url="redis://127.0.0.1:2/0")

@@ -23,7 +23,7 @@ from worker.errors import DependencyError
 _MOOD_EVERY_S = 1.0
 _LINE_EVERY_S = 5.0
 _SAVED_COLUMNS = 124
-_SAVED_POSTS = 18
+_SAVED_POSTS = 15
 
 
 class Display:

@@ -90,10 +90,12 @@ def servers(given: Settings, *, stopped: Callable[[], bool], say: Callable[[str]
 
 def demo_settings(given: Settings, *, bootstrap: str, redis_url: str) -> Settings:
     """The settings of both roles: of the given ones only what is said about the model and its batches."""
+    # The roles run in a folder of their own.
+    path = None if given.model.path is None else given.model.path.absolute()
     return Settings(
         kafka=KafkaSettings(bootstrap_servers=bootstrap),
         redis=RedisSettings(url=redis_url),
-        model=given.model,
+        model=given.model.model_copy(update={"path": path}),
         batch=given.batch,
         worker=WorkerSettings(http=WorkerHttpSettings(port=free_port())),
         trends=TrendsSettings(http=TrendsHttpSettings(port=free_port())),
