@@ -11,6 +11,7 @@ from typing import Any
 
 from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
@@ -21,7 +22,8 @@ from worker.trends.store import Applied, Position, StoreUnavailableError, settle
 from worker.trends.windows import Slot, Trend, Window, lay_out
 
 _RETRIES = 1
-"""A connection that broke since it was last used is replaced at once; longer outages are the loop's."""
+"""A connection that broke since it was last used is replaced at once. Longer outages are the loop's, and so
+are answers that do not come: asking again would double the wait."""
 _READ_AT_ONCE = 500
 """Hashes asked for in one round trip: some MB of answers at most."""
 
@@ -41,7 +43,11 @@ def connected(settings: RedisSettings) -> Iterator[Redis]:
         password=None if password is None else password.get_secret_value(),
         socket_timeout=settings.timeout_s,
         socket_connect_timeout=settings.timeout_s,
-        retry=Retry(ExponentialWithJitterBackoff(cap=0.1, base=0.01), _RETRIES),
+        retry=Retry(
+            ExponentialWithJitterBackoff(cap=0.1, base=0.01),
+            _RETRIES,
+            supported_errors=(RedisConnectionError,),
+        ),
         **more,
     )
     try:

@@ -59,7 +59,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: threading.Even
             dependency=Dependency("kafka", clock, metrics, health),
             metrics=metrics,
         )
-        closing.callback(source.close, trends.drain_s / 2)
+        closing.callback(source.close, trends.drain_s / 3)
         loop = TrendsLoop(
             source,
             store,

@@ -112,7 +112,11 @@ class KafkaLabelSource:
     def take(self, limit: int, timeout_s: float) -> Taken:
         records: defaultdict[int, list[Record]] = defaultdict(list)
         ends: dict[int, int] = {}
-        for message in self._consumer.consume(limit, timeout_s):
+        try:
+            messages = self._consumer.consume(limit, timeout_s)
+        except KafkaException as gave_up:
+            raise DependencyError("kafka", str(gave_up)) from gave_up
+        for message in messages:
             error = message.error()
             if error is None:
                 record = _record(message)

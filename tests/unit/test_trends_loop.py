@@ -1,0 +1,429 @@
+"""The trends loop, turn by turn, over a log and a store in memory; the clock moves only when told to."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from collections.abc import Iterable, Mapping
+
+import pytest
+
+from tests.support.labels import NOON, counted, label
+from worker import metrics as m
+from worker.clock import ManualClock
+from worker.metrics import Metrics
+from worker.trends import loop
+from worker.trends.counting import Batch
+from worker.trends.dependency import Dependency
+from worker.trends.loop import TrendsLoop
+from worker.trends.memory_store import MemoryTrendStore
+from worker.trends.source import Taken
+from worker.trends.store import Applied, Position, StoreUnavailableError
+from worker.trends.windows import Window
+from worker.types import Record
+from worker.web.health import Health
+
+TOPIC = "emotion-labels"
+
+
+class FakeSource:
+    """Partitions in memory, as librdkafka shows them: paused until placed, back to the beginning where an
+    offset is not in the log."""
+
+    def __init__(self, partitions: int = 1) -> None:
+        self.log: dict[int, dict[int, bytes | None]] = {number: {} for number in range(partitions)}
+        self.start = dict.fromkeys(self.log, 0)
+        self.end = dict.fromkeys(self.log, 0)
+        self.assigned: frozenset[int] = frozenset()
+        self.joined = False
+        self.ready = True
+        self.reading: dict[int, int] = {}
+        self.committed: dict[int, int] = {}
+        self._revoked: set[int] = set()
+
+    def put(self, *values: bytes | None, partition: int = 0, marker: bool = False) -> None:
+        for value in values:
+            self.log[partition][self.end[partition]] = value
+            self.end[partition] += 1
+        self.end[partition] += marker
+
+    def assign(self, *partitions: int) -> None:
+        self.assigned, self.joined = self.assigned.union(partitions), True
+
+    def revoke(self, *partitions: int) -> None:
+        self.assigned -= set(partitions)
+        self._revoked |= set(partitions)
+        for partition in partitions:
+            self.reading.pop(partition, None)
+
+    def take(self, limit: int, timeout_s: float) -> Taken:
+        records: dict[int, list[Record]] = {}
+        ends: dict[int, int] = {}
+        for partition, wanted in sorted(self.reading.items()):
+            in_log = self.start[partition] <= wanted <= self.end[partition]
+            position = wanted if in_log else self.start[partition]
+            found = [offset for offset in self.log[partition] if offset >= position][:limit]
+            if found:
+                records[partition] = [
+                    Record(TOPIC, partition, offset, None, self.log[partition][offset], NOON * 1000)
+                    for offset in found
+                ]
+                self.reading[partition] = found[-1] + 1
+            else:
+                ends[partition] = self.reading[partition] = self.end[partition]
+        revoked, self._revoked = self._revoked, set()
+        return Taken(records, ends, revoked)
+
+    def place(self, partition: int, offset: int | None) -> bool:
+        if self.ready:
+            self.reading[partition] = offset or 0
+        return self.ready
+
+    def hold(self) -> None:
+        self.reading.clear()
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        return self.start[partition], self.end[partition]
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        self.committed.update(offsets)
+
+
+class Store(MemoryTrendStore):
+    """Can be away, and can lose the answer to what it has done."""
+
+    away = False
+    loses_answers = 0
+
+    def open(self, partitions: Iterable[int]) -> dict[int, Position | None]:
+        self._reach()
+        return super().open(partitions)
+
+    def apply(self, batch: Batch, expected: Position | None) -> Applied:
+        self._reach()
+        applied = super().apply(batch, expected)
+        if self.loses_answers:
+            self.loses_answers -= 1
+            raise StoreUnavailableError("redis", "TimeoutError: the answer did not come")
+        return applied
+
+    def _reach(self) -> None:
+        if self.away:
+            raise StoreUnavailableError("redis", "ConnectionError: connection refused")
+
+
+class World:
+    """A loop with everything around it; `restart` is a SIGKILL and a new process."""
+
+    def __init__(self, partitions: int = 1) -> None:
+        self.clock = ManualClock(NOON + 100.0)
+        self.source = FakeSource(partitions)
+        self.store = Store(self.clock, retention_s=1e9, max_sources=8)
+        self.restart()
+
+    def restart(self) -> None:
+        self.metrics = Metrics()
+        self.health = Health(self.clock, 60, ())
+        self.loop = self.another(self.source)
+
+    def another(self, source: FakeSource) -> TrendsLoop:
+        return TrendsLoop(
+            source,
+            self.store,
+            topic=TOPIC,
+            max_records=100,
+            redis=Dependency("redis", self.clock, self.metrics, self.health),
+            clock=self.clock,
+            metrics=self.metrics,
+            health=self.health,
+        )
+
+    def turn(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.loop.run_once()
+
+    @property
+    def joy(self) -> int:
+        return self.store.read(Window(NOON, NOON + 3600, 3600)).totals["joy"]
+
+    def metric(self, definition: m.Definition, *labels: str) -> float:
+        suffix = "_total" if definition.kind == "counter" else ""
+        name = f"{m.PREFIX}_{definition.name}{suffix}"
+        value = self.metrics.registry.get_sample_value(
+            name, dict(zip(definition.labels, labels, strict=True))
+        )
+        return -1.0 if value is None else value
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_labels_are_counted_and_the_offset_committed(world: World) -> None:
+    world.source.put(label("joy", at=NOON), label("fear", at=NOON + 60), marker=True)
+    world.source.assign(0)
+    world.turn(2)
+    trend = world.store.read(Window(NOON, NOON + 3600, 60))
+    assert counted(trend) == {(NOON, "joy"): 1, (NOON + 60, "fear"): 1}
+    assert world.source.committed == {0: 3}  # past the transaction's marker: no lag for who watches
+    assert world.metric(m.TRENDS_APPLIED, "joy") == 1
+    assert world.metric(m.CONSUMER_LAG, TOPIC, "0") == 0
+
+
+def test_nothing_is_read_before_the_store_says_from_where(world: World) -> None:
+    world.source.put(label())
+    world.source.assign(0)
+    world.store.away = True
+    world.turn(5)
+    assert world.source.reading == {}
+    assert world.health.conditions() == {"redis": False, "assignment": True}
+
+
+def test_tombstones_and_what_is_no_label_count_nothing_and_stop_nothing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    no_labels = [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff\xfe",
+        label("boredom"),
+        label().replace(b'"joy"', b"1"),
+        label(created_at="2026-01-01T12:00:00"),
+        label(created_at=None),
+        label().replace(b'"tweets"', b"null"),
+    ]
+    world.source.put(None, *no_labels, label("joy", text="a secret"), None)
+    world.source.assign(0)
+    world.turn(2)
+    assert world.joy == 1
+    assert world.metric(m.TRENDS_SKIPPED, "deletion") == 2
+    assert world.metric(m.TRENDS_SKIPPED, "invalid") == len(no_labels)
+    assert f"{len(no_labels)} records are no labels, the first at offset 1" in caplog.text
+    assert "secret" not in caplog.text
+    assert "boredom" not in caplog.text
+    assert world.source.committed == {0: 12}
+
+
+def test_a_source_with_an_endless_name_counts_as_other(world: World) -> None:
+    world.source.put(label(source="x" * 65), label(source="x" * 64))
+    world.source.assign(0)
+    world.turn(2)
+    window = Window(NOON, NOON + 3600, 3600)
+    assert world.store.read(window, "other").n == 1
+    assert world.store.read(window, "x" * 64).n == 1
+
+
+def test_a_crash_between_counting_and_committing_counts_once(world: World) -> None:
+    world.source.put(*[label()] * 250)
+    world.source.assign(0)
+    for _ in range(4):
+        world.turn()
+        world.restart()
+        world.source.hold()
+    world.turn(4)
+    assert world.joy == 250
+
+
+def test_a_lost_answer_counts_once(world: World) -> None:
+    world.source.put(*[label()] * 250)
+    world.source.assign(0)
+    world.store.loses_answers = 2
+    for _ in range(10):
+        world.turn()
+        world.clock.sleep(5)
+    assert world.joy == 250
+
+
+def test_an_outage_of_redis_is_waited_out_with_growing_pauses(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world.source.assign(0)
+    world.turn(2)
+    world.source.put(*[label()] * 10)
+    world.store.away = True
+    for _ in range(600):  # a minute, in turns of a tenth of a second
+        world.turn()
+        world.clock.sleep(0.1)
+    assert world.metric(m.DEPENDENCY_UP, "redis") == 0
+    assert 10 < world.metric(m.RETRIES, "redis") < 60
+    assert world.health.alive
+    assert not world.health.conditions()["redis"]
+    assert world.source.assigned == {0}  # still a member of the group
+    world.store.away = False
+    world.clock.sleep(5)
+    world.turn(2)
+    assert world.joy == 10
+    assert world.metric(m.DEPENDENCY_UP, "redis") == 1
+    about_redis = [record.message for record in caplog.records if record.name.endswith("dependency")]
+    assert len(about_redis) == 2  # its start and its end
+    assert "redis is away" in about_redis[0]
+    assert "redis answers again" in about_redis[1]
+
+
+@pytest.mark.parametrize("new_records", [0, 5])
+def test_a_wiped_store_is_counted_again_from_the_beginning(world: World, new_records: int) -> None:
+    """Also where no new record comes: a quiet partition must not stay empty."""
+    world.source.put(*[label()] * 10)
+    world.source.assign(0)
+    world.turn(3)
+    world.store.wipe()
+    world.source.put(*[label()] * new_records)
+    world.turn(3)
+    world.clock.sleep(5)
+    world.turn(3)
+    assert world.joy == 10 + new_records
+    assert world.metric(m.TRENDS_REWINDS) == 1
+
+
+def test_a_zombie_and_its_successor_count_once(world: World) -> None:
+    """The old instance still believes that the partition is its own."""
+    zombie_source = FakeSource()
+    zombie_source.log, zombie_source.end = world.source.log, world.source.end
+    zombie = world.another(zombie_source)
+    zombie_source.assign(0)
+    world.source.assign(0)
+    for _ in range(5):
+        world.source.put(*[label()] * 7)
+        zombie.run_once()
+        world.turn()
+        world.source.put(*[label()] * 3)
+        world.turn()
+        zombie.run_once()
+    world.clock.sleep(5)
+    world.turn(2)
+    assert world.joy == 50
+
+
+def test_a_revoked_partition_is_let_go_with_its_series(world: World) -> None:
+    world.source.put(label())
+    world.source.assign(0)
+    world.turn(2)
+    assert world.metric(m.CONSUMER_LAG, TOPIC, "0") == 0
+    world.source.revoke(0)
+    world.source.put(label())
+    world.turn(2)
+    assert world.joy == 1
+    assert world.metric(m.CONSUMER_LAG, TOPIC, "0") == -1  # no such series
+    world.source.assign(0)
+    world.turn(2)
+    assert world.joy == 2
+
+
+def test_a_partition_that_went_and_came_back_in_one_turn_is_placed_anew(world: World) -> None:
+    world.source.put(label())
+    world.source.assign(0)
+    world.turn(2)
+    world.source.revoke(0)
+    world.source.assign(0)
+    world.source.put(label())
+    world.turn(3)
+    assert world.joy == 2
+
+
+def test_a_partition_that_cannot_be_placed_yet_is_tried_again(world: World) -> None:
+    world.source.put(label())
+    world.source.assign(0)
+    world.source.ready = False
+    world.turn(3)
+    assert world.joy == 0
+    world.source.ready = True
+    world.turn(2)
+    assert world.joy == 1
+
+
+def test_a_topic_created_anew_is_counted_on_top_and_said_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.source.put(*[label()] * 50)
+    world.source.assign(0)
+    world.turn(2)
+    world.source.log[0].clear()
+    world.source.end[0] = 0
+    world.source.put(*[label()] * 5)
+    world.turn(5)
+    assert world.joy == 55
+    assert world.store.open([0])[0] is not None
+    assert caplog.text.count("created anew") == 1
+    assert world.source.committed == {0: 5}
+    world.source.put(*[label()] * 5)
+    world.turn(2)
+    assert world.joy == 60
+
+
+def test_a_topic_created_anew_and_still_empty_is_waited_for(world: World) -> None:
+    world.source.put(*[label()] * 50)
+    world.source.assign(0)
+    world.turn(2)
+    world.source.log[0].clear()
+    world.source.end[0] = 0
+    world.turn(5)
+    assert world.metric(m.CONSUMER_LAG, TOPIC, "0") == 0
+    world.source.put(label())
+    world.turn(2)
+    assert world.joy == 51
+
+
+def test_records_that_retention_took_are_named_and_the_rest_is_counted(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.source.put(*[label()] * 10)
+    world.source.assign(0)
+    world.turn(2)
+    world.restart()
+    world.source.hold()
+    world.source.put(*[label()] * 20)
+    world.source.start[0] = 25
+    world.source.log[0] = {offset: value for offset, value in world.source.log[0].items() if offset >= 25}
+    world.turn(3)
+    assert world.joy == 15
+    assert caplog.text.count("retention has removed the records from 10 to 25") == 1
+
+
+def test_the_first_read_of_an_old_topic_is_no_loss(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.source.put(*[label()] * 30)
+    world.source.start[0] = 20
+    world.source.log[0] = {offset: value for offset, value in world.source.log[0].items() if offset >= 20}
+    world.source.assign(0)
+    world.turn(2)
+    assert world.joy == 10
+    assert "retention" not in caplog.text
+
+
+def test_a_client_that_goes_back_without_need_is_sent_forward_again(world: World) -> None:
+    world.source.put(*[label()] * 10)
+    world.source.assign(0)
+    world.turn(2)
+    world.source.put(*[label()] * 5)
+    world.source.reading[0] = 0
+    world.turn(3)
+    assert world.joy == 15
+
+
+def test_lag_is_told_in_records_and_seconds() -> None:
+    world = World(partitions=2)
+    world.source.put(*[label()] * 250)
+    world.source.put(label(), partition=1)
+    world.source.assign(0, 1)
+    world.turn()
+    assert world.metric(m.CONSUMER_LAG, TOPIC, "0") == 150
+    assert world.metric(m.CONSUMER_LAG_SECONDS, TOPIC, "0") == 100.0
+    assert world.metric(m.CONSUMER_LAG, TOPIC, "1") == 0
+    assert world.metric(m.CONSUMER_LAG_SECONDS, TOPIC, "1") == 0
+    world.turn(3)
+    assert world.metric(m.CONSUMER_LAG_SECONDS, TOPIC, "0") == 0
+
+
+def test_an_instance_without_partitions_is_ready(world: World) -> None:
+    world.source.joined = True
+    world.turn(2)
+    assert world.health.conditions() == {"redis": True, "assignment": True}
+
+
+def test_the_steps_carry_the_same_numbers_in_the_docstring_and_the_code() -> None:
+    described = re.findall(r"^    (\d\. \w+) ", inspect.getdoc(loop) or "", re.M)
+    done = re.findall(r"# (\d\. \w+)$", inspect.getsource(TrendsLoop.run_once), re.M)
+    assert described == done == ["1. consume", "2. decode", "3. aggregate", "4. apply", "5. commit"]
