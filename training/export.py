@@ -58,6 +58,8 @@ def export(model: PreTrainedModel, tokenizer: Tokenizer, training_ids: Ids, fold
             subset_size=len(inputs),
         )
         ov.save_model(graph, folder / "openvino.xml", compress_to_fp16=True)
+    for file in folder.iterdir():
+        file.chmod(0o644)  # Some writers keep their files from the user that a container runs as.
 
 
 def predict_openvino(graph: Path, rows: Ids) -> NDArray[np.float32]:
