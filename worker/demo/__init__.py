@@ -9,5 +9,8 @@ tally    what was sent, what came back, how fast, and the counts that the trends
 servers  broker, Redis, worker and trends role, and that none of them ends in silence
 trends   what the trends API says
 screen   how it looks
+display  shows it: live on a terminal, a line now and then elsewhere
+svg      the picture in the documentation: `moodstream demo --for 60 --picture docs/demo.svg`
+verdict  the figures, and all that was not as it should be
 run      the order of it all
 """
