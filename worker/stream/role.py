@@ -6,6 +6,7 @@ loop publishes and commits what it holds, the consumer leaves its group, the pro
 
 from __future__ import annotations
 
+import gc
 import logging
 from contextlib import ExitStack
 
@@ -26,6 +27,9 @@ from worker.stream.meter import Meter
 from worker.stream.outcome import Destination
 from worker.web.health import Health
 from worker.web.server import serve
+
+_GARBAGE_EVERY = 100_000
+"""Container objects: a few batches' worth."""
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +82,18 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
             clock=clock,
             meter=Meter(metrics, health, classifier.name),
         )
+        _collect_garbage_less_often()
         loop.run(stop.is_set, worker.drain_s)
+
+
+def _collect_garbage_less_often() -> None:
+    """Records die young and in no cycles; by default Python looks for cycles every 700 of them.
+
+    What is loaded now stays for good and need not be looked at again. A quarter of the host's time a post.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_EVERY)
 
 
 def open_classifier(settings: Settings, metrics: Metrics) -> Classifier:
