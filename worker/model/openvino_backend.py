@@ -49,13 +49,14 @@ class OpenVinoBackend:
             inputs = {"input_ids": part.input_ids, "attention_mask": part.attention_mask}
             if "token_type_ids" in self._inputs:
                 inputs["token_type_ids"] = np.zeros_like(part.input_ids)
-            self._queue.start_async(inputs, (answer, part.rows), share_inputs=True)
+            # The graph reads our arrays in place: the callback's data keep them alive until it has.
+            self._queue.start_async(inputs, (answer, part.rows, inputs), share_inputs=True)
         self._queue.wait_all()
         return answer
 
     @staticmethod
-    def _keep(request: Any, destination: tuple[NDArray[np.float32], NDArray[np.intp]]) -> None:
-        answer, rows = destination
+    def _keep(request: Any, held: tuple[NDArray[np.float32], NDArray[np.intp], object]) -> None:
+        answer, rows, _ = held
         answer[rows] = request.get_output_tensor(0).data
 
     def close(self) -> None:
