@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import pytest
 
+from tests.support.label_source import TOPIC, FakeSource
 from tests.support.labels import NOON, counted, label
 from worker import metrics as m
 from worker.clock import ManualClock
@@ -18,76 +19,9 @@ from worker.trends.counting import Batch
 from worker.trends.dependency import Dependency
 from worker.trends.loop import TrendsLoop
 from worker.trends.memory_store import MemoryTrendStore
-from worker.trends.source import Taken
 from worker.trends.store import Applied, Position, StoreUnavailableError
 from worker.trends.windows import Window
-from worker.types import Record
 from worker.web.health import Health
-
-TOPIC = "emotion-labels"
-
-
-class FakeSource:
-    """Partitions in memory, as librdkafka shows them: paused until placed, back to the beginning where an
-    offset is not in the log."""
-
-    def __init__(self, partitions: int = 1) -> None:
-        self.log: dict[int, dict[int, bytes | None]] = {number: {} for number in range(partitions)}
-        self.start = dict.fromkeys(self.log, 0)
-        self.end = dict.fromkeys(self.log, 0)
-        self.assigned: frozenset[int] = frozenset()
-        self.joined = False
-        self.ready = True
-        self.reading: dict[int, int] = {}
-        self.committed: dict[int, int] = {}
-        self._revoked: set[int] = set()
-
-    def put(self, *values: bytes | None, partition: int = 0, marker: bool = False) -> None:
-        for value in values:
-            self.log[partition][self.end[partition]] = value
-            self.end[partition] += 1
-        self.end[partition] += marker
-
-    def assign(self, *partitions: int) -> None:
-        self.assigned, self.joined = self.assigned.union(partitions), True
-
-    def revoke(self, *partitions: int) -> None:
-        self.assigned -= set(partitions)
-        self._revoked |= set(partitions)
-        for partition in partitions:
-            self.reading.pop(partition, None)
-
-    def take(self, limit: int, timeout_s: float) -> Taken:
-        records: dict[int, list[Record]] = {}
-        ends: dict[int, int] = {}
-        for partition, wanted in sorted(self.reading.items()):
-            in_log = self.start[partition] <= wanted <= self.end[partition]
-            position = wanted if in_log else self.start[partition]
-            found = [offset for offset in self.log[partition] if offset >= position][:limit]
-            if found:
-                records[partition] = [
-                    Record(TOPIC, partition, offset, None, self.log[partition][offset], NOON * 1000)
-                    for offset in found
-                ]
-                self.reading[partition] = found[-1] + 1
-            else:
-                ends[partition] = self.reading[partition] = self.end[partition]
-        revoked, self._revoked = self._revoked, set()
-        return Taken(records, ends, revoked)
-
-    def place(self, partition: int, offset: int | None) -> bool:
-        if self.ready:
-            self.reading[partition] = offset or 0
-        return self.ready
-
-    def hold(self) -> None:
-        self.reading.clear()
-
-    def bounds(self, partition: int) -> tuple[int, int]:
-        return self.start[partition], self.end[partition]
-
-    def commit(self, offsets: Mapping[int, int]) -> None:
-        self.committed.update(offsets)
 
 
 class Store(MemoryTrendStore):

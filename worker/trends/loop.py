@@ -168,7 +168,7 @@ class TrendsLoop:
         """
         first = records[0].offset
         low, high = self._source.bounds(partition)
-        if first < place.next <= high:
+        if first < place.next and not 0 <= high < place.next:
             self._forget(partition, f"kafka went back to {first} though {place.next} is in the log")
             return False
         if first < place.next:

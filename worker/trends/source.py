@@ -29,6 +29,8 @@ from worker.stream.kafka_source import refused
 from worker.trends.dependency import Dependency
 from worker.types import Record
 
+_PASSING = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
+"""What librdkafka mends by itself; where no broker at all is left it says so with another error."""
 _QUEUE_KB = 32 * 1024
 _STATISTICS_MS = 2000
 
@@ -214,14 +216,16 @@ class KafkaLabelSource:
             self._dependency.failed(error.str())
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.warning("%s does not exist yet: `moodstream topics create` makes it", self._topic)
-        else:
-            log.info("kafka: %s", error.str())
+        else:  # each attempt to connect again is told, some twenty a second
+            log.log(logging.DEBUG if error.code() in _PASSING else logging.WARNING, "kafka: %s", error.str())
 
     def _on_statistics(self, text: str) -> None:
-        """Librdkafka says when a broker is lost, but only its statistics say when one is back."""
+        """The whole truth, every other second: a lost broker is told at once, but one that is back is not."""
         brokers = msgspec.json.decode(text, type=_Statistics).brokers.values()
         if any(broker.nodeid >= 0 and broker.state == "UP" for broker in brokers):
             self._dependency.works()
+        else:
+            self._dependency.failed("no broker is connected")
 
 
 class _Broker(msgspec.Struct):
