@@ -51,7 +51,7 @@ SHA-256 and says what the logits mean.
 It is meant for streams of short posts: what a topic makes people feel, how feedback changes after a
 release, which reviews to read first.
 
-    echo "i feel so much better today" | moodstream classify --model FOLDER
+    echo "i feel so much better today" | moodstream classify --set model.path=FOLDER
 
 The weights load with transformers as well. A text must first go through
 `worker.model.text.normalise`, version $text_version: links become `http`, mentions `@user`. Divide

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from worker.options import json_option
+
 
 @click.command()
 @click.argument("recipe")
@@ -47,7 +49,7 @@ import click
     type=click.FloatRange(min=0, min_open=True),
     help="Epochs instead of the recipe's; below 1 for a quick look.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON.")
+@json_option
 def train(
     *,
     recipe: str,

@@ -26,7 +26,7 @@ from worker.errors import ConfigurationError
 
 ENV_PREFIX = "MOODSTREAM_"
 _NOT_SETTINGS = (f"{ENV_PREFIX}CACHE", f"{ENV_PREFIX}TEST_")
-"""Variables of the local servers and the tests; any other name with the prefix that is no setting is a typo."""
+"""Variables of the local servers and the tests; any other name with the prefix is a typing error."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -215,6 +215,13 @@ class WorkerSettings(_Section):
     queue_mb: int = Field(
         default=64, ge=1, le=2048, description="Most fetched data held unread; fetching pauses there."
     )
+    fetch_wait_ms: int = Field(
+        default=100,
+        ge=1,
+        le=30_000,
+        description="Longest time that a broker holds an empty answer back; lower asks an idle broker more "
+        "often. Records that arrive are answered at once.",
+    )
     drain_s: Seconds = Field(
         default=20.0, description="Longest time to finish and commit after SIGTERM; below the "
         "orchestrator's grace period.",
@@ -308,7 +315,8 @@ def load(flags: Mapping[str, str] | None = None, env: Mapping[str, str] | None =
     values: dict[str, Any] = {}
     problems: list[str] = []
     for name, value in sorted(environ.items()):
-        if name.startswith(ENV_PREFIX) and not name.startswith(_NOT_SETTINGS):
+        # An empty variable is one that compose or a shell has not filled in: the default holds.
+        if value and name.startswith(ENV_PREFIX) and not name.startswith(_NOT_SETTINGS):
             _place(values, name.removeprefix(ENV_PREFIX).lower().split("__"), value, name, problems)
     for dotted, value in (flags or {}).items():
         _place(values, dotted.split("."), value, f"--set {dotted}", problems)

@@ -52,7 +52,7 @@ class Pipeline:
         ]
         dead = []
         for message in self.kafka.read_all(self.dead):
-            facts = {name: (value or b"").decode() for name, value in message.headers() or []}
+            facts = {str(name): _text(value) for name, value in list(message.headers() or [])}
             parts = (facts[f"moodstream.{name}"] for name in ("topic", "partition", "offset"))
             dead.append("/".join(parts))
         return labels, dead
@@ -63,3 +63,7 @@ class Pipeline:
             "/api/trends", **{"from": "2024-01-01T00:00:00Z", "to": "2024-01-02T00:00:00Z"}
         )
         return int(answer.json()["data"]["n"]) if answer.is_success else -1
+
+
+def _text(value: bytes | str | None) -> str:
+    return value.decode() if isinstance(value, bytes) else value or ""

@@ -62,7 +62,7 @@ def test_a_full_batch_is_due_at_once_and_the_rest_waits_its_turn() -> None:
     assert building.full
     assert building.wait_s(0.0) == 0.0
     assert [item.record.offset for item in building.take().entries] == [0, 1, 2]
-    assert not building.full
+    assert building.wait_s(0.5) == 0.5
     assert [item.record.offset for item in building.take().entries] == [3, 4]
 
 

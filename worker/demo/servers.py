@@ -37,6 +37,8 @@ from worker.settings import (
     WorkerSettings,
 )
 
+_FETCH_WAIT_MS = 10
+"""The broker in memory holds an empty answer that long even when records come meanwhile."""
 _READY_WITHIN_S = 90.0
 """The first start of a model on a slow machine compiles its graph."""
 _LOG_LINES = 15
@@ -97,7 +99,7 @@ def demo_settings(given: Settings, *, bootstrap: str, redis_url: str) -> Setting
         redis=RedisSettings(url=redis_url),
         model=given.model.model_copy(update={"path": path}),
         batch=given.batch,
-        worker=WorkerSettings(http=WorkerHttpSettings(port=free_port())),
+        worker=WorkerSettings(http=WorkerHttpSettings(port=free_port()), fetch_wait_ms=_FETCH_WAIT_MS),
         trends=TrendsSettings(http=TrendsHttpSettings(port=free_port())),
         log=LogSettings(format="text"),
     )

@@ -158,7 +158,7 @@ def _configuration(kafka: KafkaSettings, worker: WorkerSettings, watch: _Watch) 
         "queued.max.messages.kbytes": worker.queue_mb * 1024,
         # One answer of the broker may overshoot the queue's limit: keep it small against it.
         "fetch.max.bytes": max(4, worker.queue_mb // 4) * 1024 * 1024,
-        "fetch.wait.max.ms": 100,
+        "fetch.wait.max.ms": worker.fetch_wait_ms,
         "statistics.interval.ms": _STATISTICS_MS,
         "error_cb": watch.on_error,
         "stats_cb": watch.on_statistics,
