@@ -34,10 +34,12 @@ def run(case: str, tmp_path: Path, **environment: str) -> str:
     return process.stdout
 
 
+@pytest.mark.slow
 def test_interpreted_kernels_agree_with_plain_pytorch(tmp_path: Path) -> None:
     assert run("interpret", tmp_path, TRITON_INTERPRET="1").count("agrees") == 16
 
 
+@pytest.mark.slow
 def test_kernels_compile_for_an_h200(tmp_path: Path) -> None:
     assert run("compile_for_hopper", tmp_path, TRITON_INTERPRET="0").count("sm_90a") == 8
 
