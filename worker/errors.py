@@ -4,6 +4,11 @@
     ├── ConfigurationError     the settings or the command line are wrong          exit 2
     │   └── ArtifactError      the model folder is incomplete, altered or unsafe   exit 2
     ├── DependencyError        Kafka or Redis cannot be reached or refuses us      exit 3
+    │   └── StoreUnavailableError  (trends) Redis is away: waited for              never leaves the loop
+    ├── AbortedError           (stream) a publication did not happen: done again   never leaves the loop
+    ├── OffsetLostError        (trends) Redis stands elsewhere: read from there    never leaves the loop
+    ├── BadQueryError          (trends) an API request that makes no sense         answered with 400
+    ├── ServerDiedError        (web) the HTTP server ended by itself               exit 1
     ├── DataLossAvertedError   going on would lose or double records               exit 4
     └── BadRecordError         one input record cannot be labelled: dead letter    never leaves the loop
 

@@ -6,7 +6,6 @@ is generated from them. The rest lives only inside a process.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal, NamedTuple
 
@@ -98,13 +97,17 @@ class Record(msgspec.Struct, frozen=True):
     """Kafka's timestamp in milliseconds; -1 where there is none."""
 
 
+Headers = list[tuple[str, str | bytes | None]]
+"""As confluent-kafka takes them."""
+
+
 class OutRecord(NamedTuple):
     """One record on its way out."""
 
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: Headers = []  # noqa: RUF012 - shared and never changed
 
 
 class Classified(NamedTuple):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import string
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tokenizers import Tokenizer
 
 from worker.model.bundled import bundled_model
 from worker.model.tokenise import Tokeniser, WordCache
+from worker.model.wordpiece import wordpiece_of
 
 PATH = bundled_model() / "tokenizer.json"
 MAX_LENGTH = 32
@@ -20,6 +22,7 @@ ODD = [
     *map(chr, range(0x2000, 0x2070)),
     *"\u3000\ufffd\u00ad\u200d\u4e2d\U0001f600\ue000\u0378\u1e9e\u0130\ufb01\uac00\u1100\u1161\u180e\ufeff",
     *" abcdefgh.,!?#@" * 20,
+    *"’“”…–—‘†‽⁉ABCXYZ0123456789",
     "[SEP]",
     "[MASK]",
     "##ing",
@@ -48,14 +51,13 @@ def test_ids_equal_the_reference_on_fuzzed_text(tokeniser: Tokeniser, reference:
         assert tokeniser.encode(part) == [encoding.ids for encoding in reference.encode_batch(part)]
 
 
-@settings(max_examples=300)
-@given(st.lists(st.text(), max_size=5))
-def test_ids_equal_the_reference_on_any_text(texts: list[str]) -> None:
-    tokeniser = Tokeniser(PATH, MAX_LENGTH)
-    expected = Tokenizer.from_file(str(PATH))
-    expected.no_padding()
-    expected.enable_truncation(MAX_LENGTH)
-    assert tokeniser.encode(texts) == [encoding.ids for encoding in expected.encode_batch(texts)]
+def test_ids_equal_the_reference_on_any_text(tokeniser: Tokeniser, reference: Tokenizer) -> None:
+    @settings(max_examples=1000)
+    @given(st.lists(st.text(), max_size=5))
+    def check(texts: list[str]) -> None:
+        assert tokeniser.encode(texts) == [encoding.ids for encoding in reference.encode_batch(texts)]
+
+    check()
 
 
 @pytest.mark.needs_data
@@ -79,8 +81,9 @@ def test_long_texts_are_cut_and_said_to_be(tokeniser: Tokeniser) -> None:
 def test_the_cache_is_bounded_and_keeps_what_is_used() -> None:
     cache = WordCache(capacity=10)
     for index in range(100):
-        assert cache.missing({"often"}) == (set() if index else {"often"})
-        cache.young["often"] = (1,)
+        if "often" not in cache.young:
+            assert cache.promote(["often"]) == ([] if index else ["often"])
+            cache.young["often"] = (1,)
         cache.young[f"once-{index}"] = (2,)
         cache.age()
         assert len(cache) <= 12
@@ -89,4 +92,29 @@ def test_the_cache_is_bounded_and_keeps_what_is_used() -> None:
 def test_a_long_word_is_not_kept(tokeniser: Tokeniser) -> None:
     word = "x" * 5000
     assert tokeniser.encode([word]) == tokeniser.encode([word])
-    assert tokeniser._cache.missing({word}) == {word}
+    assert tokeniser._cache.promote([word]) == [word]
+
+
+def test_plain_words_are_cut_as_the_reference_cuts_them(reference: Tokenizer) -> None:
+    """Without the reference's help: nothing but the file that is under test."""
+    cutting = wordpiece_of(reference)
+    assert cutting is not None
+    rng = random.Random(5)
+    letters = string.ascii_letters * 4 + string.digits + string.punctuation + "’“”…–—"
+    words = ["".join(rng.choices(letters, k=rng.randint(1, 14))) for _ in range(30_000)]
+    words += ["x" * 100, "x" * 101, "xq" * 60, "don't", "#ThankYou", "a" * 5000, "!" * 300, "]", "\\"]
+    expected = [encoding.ids for encoding in reference.encode_batch(words, add_special_tokens=False)]
+    plain = 0
+    for word, ids in zip(words, expected, strict=True):
+        found = cutting.encode(word)
+        if found is not None:
+            assert list(found[:MAX_LENGTH]) == ids, word
+            plain += 1
+    assert plain > 25_000
+
+
+@pytest.mark.parametrize("word", ["caf\u00e9", "\u4e2d", "\U0001f600", "a\u200db", "[SEP]", "a[b", "\x07"])
+def test_words_that_are_not_plain_are_left_to_the_reference(reference: Tokenizer, word: str) -> None:
+    cutting = wordpiece_of(reference)
+    assert cutting is not None
+    assert cutting.encode(word) is None

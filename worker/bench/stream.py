@@ -1,8 +1,9 @@
 """`moodstream bench stream`: this worker and its peers on one real Kafka, in one run.
 
 Each system is a process of its own that reads the same preloaded topic from the beginning. Its speed is
-the slope of its output: what has arrived over the time from the first to the last observation, start-up
-left out. Speeds on a shared machine drift, so the ratios of one run are what counts.
+the slope of its output, observed after the first quarter or five seconds of its work, so that neither
+start-up nor the broker's own warming up counts. Speeds on a shared machine drift, so the ratios of one run
+are what counts.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import msgspec
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from rich.console import Console
 from rich.progress import track
 
+from worker.bench.bare_peer import RECORDS_PER_COMMIT
+from worker.clock import backoff
 from worker.errors import DependencyError
 from worker.local.kafka import RealKafka
 from worker.local.processes import ChildProcess
@@ -34,9 +37,17 @@ from worker.stream.role import builder, open_classifier
 from worker.types import Post, Record
 
 PARTITIONS = 4
-_OBSERVE_S = 0.05
+_OBSERVE_S = 0.25
 _START_S = 120.0
+_WARM_UP_S = 5.0
 _MODEL_POSTS = 8192
+_LEADER_TRIES = 10
+_NULL = {
+    "MOODSTREAM_MODEL__BACKEND": "null",
+    "MOODSTREAM_BATCH__MAX_RECORDS": str(RECORDS_PER_COMMIT),
+    # The token budget bounds the model's time: without a model both loops commit the same number of records.
+    "MOODSTREAM_BATCH__MAX_TOKENS": str(RECORDS_PER_COMMIT * 128),
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ def systems(model: Path, records: int) -> list[System]:
     worker = ["-m", "worker", "worker"]
     return [
         System("bare confluent loop", ["-m", "worker.bench.bare_peer", *peer], {}, records),
-        System("moodstream, null model", worker, {"MOODSTREAM_MODEL__BACKEND": "null"}, records),
+        System("moodstream, null model", worker, _NULL, records),
         System("plain Faust, no model", ["-m", "worker.bench.faust_peer", *peer], {}, records // 4),
         System("moodstream", worker, {}, records // 8),
         System(
@@ -98,11 +109,21 @@ def preload(bootstrap: str, topic: str, texts: Sequence[str], records: int) -> N
 
 
 def create(bootstrap: str, *topics: str) -> None:
-    """Create topics of `PARTITIONS` partitions."""
+    """Create topics of `PARTITIONS` partitions, and wait until each has a leader to ask."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
     made = admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics])
     for future in made.values():
         future.result()
+    probe = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{topics[0]}-probe"})
+    for wait_s in islice(backoff(), _LEADER_TRIES):
+        try:
+            for topic in topics:
+                _arrived(probe, topic)
+        except KafkaException:
+            time.sleep(wait_s)
+        else:
+            break
+    probe.close()
 
 
 def measure(system: System, bootstrap: str, topic: str, logs: Path) -> float:
@@ -142,6 +163,9 @@ def _environment(names: dict[str, str], run: str) -> dict[str, str]:
 
 
 def _slope(probe: Consumer, out: str, system: System) -> float:
+    warm_at = time.monotonic() + _WARM_UP_S
+    while _arrived(probe, out) < system.records // 4 and time.monotonic() < warm_at:
+        time.sleep(_OBSERVE_S)
     first_at, first = time.monotonic(), _arrived(probe, out)
     last_at, last = first_at, first
     while last < system.records and last_at - first_at < system.at_most_s:

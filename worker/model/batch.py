@@ -24,15 +24,16 @@ class Padded(NamedTuple):
 def micro_batches(
     rows: Sequence[Sequence[int]], *, max_rows: int, max_tokens: int, pad_id: int = 0
 ) -> Iterator[Padded]:
-    """Cut `rows` into padded micro-batches of similar length, shortest first.
+    """Cut `rows` into padded micro-batches of similar length, longest first.
 
-    Sorting leaves almost no padding: in arrival order two thirds of a tweet batch are padding. A
-    micro-batch has at most `max_rows` rows and `max_tokens` ids with padding, but always at least one row.
+    Sorting leaves almost no padding: in arrival order two thirds of a tweet batch are padding. With the
+    longest first, parallel streams end at nearly the same time. A micro-batch has at most `max_rows` rows
+    and `max_tokens` ids with padding, but always at least one row.
     """
     if not rows:
         return
     lengths = np.fromiter(map(len, rows), dtype=np.intp, count=len(rows))
-    order = np.argsort(lengths, kind="stable")
+    order = np.argsort(-lengths, kind="stable")
     lengths = lengths[order]
     flat = np.fromiter(
         chain.from_iterable(rows[i] for i in order.tolist()), dtype=np.int64, count=int(lengths.sum())
@@ -40,18 +41,10 @@ def micro_batches(
     ends = np.cumsum(lengths)
     start, taken = 0, 0
     while start < len(order):
-        stop = _stop(lengths, start, max_rows, max_tokens)
-        length = int(lengths[stop - 1])
-        mask = np.arange(length) < lengths[start:stop, None]
+        longest = int(lengths[start])
+        stop = min(start + max(1, min(max_rows, max_tokens // longest)), len(order))
+        mask = np.arange(longest) < lengths[start:stop, None]
         input_ids = np.full(mask.shape, pad_id, dtype=np.int64)
         input_ids[mask] = flat[taken : ends[stop - 1]]
         yield Padded(order[start:stop], input_ids, mask.astype(np.int64))
         start, taken = stop, int(ends[stop - 1])
-
-
-def _stop(lengths: NDArray[np.intp], start: int, max_rows: int, max_tokens: int) -> int:
-    """The end of the micro-batch that begins at `start`; `lengths` ascend."""
-    stop = min(start + max_rows, len(lengths))
-    while stop > start + 1 and int(lengths[stop - 1]) * (stop - start) > max_tokens:
-        stop -= 1
-    return stop

@@ -2,8 +2,8 @@
 
 BERT's tokenisation never looks across white space: cleaning, lower-casing, accent stripping, splitting at
 punctuation and WordPiece all work inside one white-space word. So the ids of a word can be remembered, and
-a text's ids are its words' ids in a row. Words not yet known go to Hugging Face's tokenizer, all of a batch
-at once: the answer is its answer by construction, at 5-9 us a post instead of 50-90.
+a text's ids are its words' ids in a row, at 5-9 us a post instead of 50-90. New words are cut by `wordpiece`
+where they are plain; all others of a batch go to Hugging Face's tokenizer at once.
 
 One trap: Python's `str.split` splits at seven control characters that BERT's cleaner deletes
 (U+000B, U+000C, U+001C-U+001F, U+0085), gluing the words together. They are deleted first.
@@ -11,16 +11,25 @@ One trap: Python's `str.split` splits at seven control characters that BERT's cl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, filterfalse
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from worker.model.wordpiece import wordpiece_of
+
 _GLUE = dict.fromkeys((0x0B, 0x0C, 0x1C, 0x1D, 0x1E, 0x1F, 0x85))
 _GLUE_CHARACTERS = frozenset(map(chr, _GLUE))
 _LONGEST_CACHED_WORD = 64
 """Characters. Longer ones are links and noise that will not come again; not keeping them bounds memory."""
+
+
+def _words(text: str) -> list[str]:
+    """The white-space words of a text. What is printable holds none of the characters that glue."""
+    if not text.isprintable() and not _GLUE_CHARACTERS.isdisjoint(text):
+        text = text.translate(_GLUE)
+    return text.split()
 
 
 class WordCache:
@@ -38,13 +47,15 @@ class WordCache:
     def __len__(self) -> int:
         return len(self.young) + len(self._old)
 
-    def missing(self, words: set[str]) -> set[str]:
-        """Those of `words` that neither generation knows; the others are young after this call."""
-        # Not `words - young.keys()`: that walks the whole dictionary.
-        unknown = set(filterfalse(self.young.__contains__, words))
-        for word in list(filter(self._old.__contains__, unknown)):
-            self.young[word] = self._old.pop(word)
-            unknown.discard(word)
+    def promote(self, words: Iterable[str]) -> list[str]:
+        """Make the old ones of `words` young again; return those that neither generation knows."""
+        unknown = []
+        for word in words:
+            ids = self._old.pop(word, None)
+            if ids is None:
+                unknown.append(word)
+            else:
+                self.young[word] = ids
         return unknown
 
     def age(self) -> None:
@@ -66,12 +77,13 @@ class Tokeniser:
         self._reference = Tokenizer.from_file(str(path))
         self._reference.no_truncation()
         self._reference.no_padding()
+        self._wordpiece = wordpiece_of(self._reference)
         self._cache = WordCache(capacity)
         cls, sep = self._reference.token_to_id("[CLS]"), self._reference.token_to_id("[SEP]")
         if cls is None or sep is None:
             raise ValueError(f"{path}: not a BERT tokenizer, it has no [CLS] and [SEP]")
-        self._cls: list[int] = [cls]
-        self._sep: list[int] = [sep]
+        self._cls: int = cls
+        self._sep: int = sep
         self._room = max_length - 2
         self.vocabulary = self._reference.get_vocab_size()
 
@@ -80,29 +92,49 @@ class Tokeniser:
 
         Equal to the reference tokenizer's `encode(text).ids` for every string.
         """
-        split = [
-            (text if _GLUE_CHARACTERS.isdisjoint(text) else text.translate(_GLUE)).split() for text in texts
-        ]
-        long_words = self._learn(set(chain.from_iterable(split)))
+        split = [_words(text) for text in texts]
+        rows: list[list[int]] = []
+        late: list[int] = []
+        unknown: set[str] = set()
         known = self._cache.young.__getitem__
-        cls, sep, room = self._cls, self._sep, self._room
-        rows = []
         for words in split:
-            ids = list(chain.from_iterable(map(known, words)))
-            rows.append(cls + (ids if len(ids) <= room else ids[:room]) + sep)
-        for word in long_words:
-            del self._cache.young[word]
-        self._cache.age()
+            try:
+                rows.append(self._row(map(known, words)))
+            except KeyError:  # some word is new: learn those of all texts at once, then come back
+                late.append(len(rows))
+                rows.append([])
+                unknown.update(filterfalse(self._cache.young.__contains__, words))
+        if late:
+            long_words = self._learn(unknown)
+            for index in late:
+                rows[index] = self._row(map(known, split[index]))
+            for word in long_words:
+                del self._cache.young[word]
+            self._cache.age()
         return rows
+
+    def _row(self, ids: Iterable[tuple[int, ...]]) -> list[int]:
+        """[CLS], the ids of the words, cut where there is no more room, and [SEP]."""
+        row = [self._cls]
+        row.extend(chain.from_iterable(ids))
+        if len(row) > self._room + 1:
+            del row[self._room + 1 :]
+        row.append(self._sep)
+        return row
 
     def _learn(self, words: set[str]) -> list[str]:
         """Put all of `words` into the young generation; return those that must leave it again."""
-        unknown = list(self._cache.missing(words))
+        unknown = self._cache.promote(words)
         if not unknown:
             return []
-        encodings = self._reference.encode_batch_fast(unknown, add_special_tokens=False)
+        other = unknown
+        if self._wordpiece is not None:
+            cut = {word: self._wordpiece.encode(word) for word in unknown}
+            self._cache.young.update((word, ids) for word, ids in cut.items() if ids is not None)
+            other = [word for word, ids in cut.items() if ids is None]
+        encodings = self._reference.encode_batch_fast(other, add_special_tokens=False)
         self._cache.young.update(
-            (word, tuple(encoding.ids)) for word, encoding in zip(unknown, encodings, strict=True)
+            (word, tuple(encoding.ids)) for word, encoding in zip(other, encodings, strict=True)
         )
         return [word for word in unknown if len(word) > _LONGEST_CACHED_WORD]
 

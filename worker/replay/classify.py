@@ -26,7 +26,8 @@ def classify_lines(source: BinaryIO, target: TextIO, settings: Settings, *, as_j
             label = msgspec.json.decode(record.value, type=Label)
             target.write(_answer(label, as_json=as_json) + "\n")
         else:
-            reason = dict(record.headers).get("moodstream.message", b"deleted").decode()
+            message = dict(record.headers).get("moodstream.message")
+            reason = message.decode() if isinstance(message, bytes) else "deleted"
             target.write(
                 (msgspec.json.encode({"error": reason}).decode() if as_json else f"-\t{reason}") + "\n"
             )

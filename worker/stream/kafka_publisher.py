@@ -92,8 +92,7 @@ class KafkaPublisher:
         offsets = [KafkaTopicPartition(*partition, offset) for partition, offset in positions.items()]
         try:
             producer.begin_transaction()
-            for record in records:
-                self._produce(producer, record)
+            _produce(producer, records)
             metadata = self._group_metadata()
             self._call(
                 producer,
@@ -112,15 +111,6 @@ class KafkaPublisher:
     def close(self) -> None:
         """Every publication was confirmed before `publish` returned: nothing is left to flush."""
         self._producer = None
-
-    def _produce(self, producer: Producer, record: OutRecord) -> None:
-        while True:
-            try:
-                producer.produce(record.topic, record.value, record.key, headers=list(record.headers))
-            except BufferError:  # the local queue is full: let it drain
-                producer.poll(0.1)
-            else:
-                return
 
     def _call(self, producer: Producer, call: Callable[[float], Any]) -> None:
         """One call of the transactional API, again for as long as its error says that again is right.
@@ -170,6 +160,19 @@ class KafkaPublisher:
             self._refused = error.str()
         else:
             log.debug("kafka: %s", error.str())
+
+
+def _produce(producer: Producer, records: Sequence[OutRecord]) -> None:
+    """Hand every record to librdkafka's queue, waiting where it is full."""
+    produce = producer.produce
+    for topic, key, value, headers in records:
+        while True:
+            try:
+                produce(topic, value, key, headers=headers)
+            except BufferError:
+                producer.poll(0.1)
+            else:
+                break
 
 
 def _within(seconds: float, call: Callable[[], None]) -> None:

@@ -78,7 +78,7 @@ class Loop:
             self._model.close()
 
     def run_once(self) -> None:
-        """One turn. At most one batch is in the model and one in the builder."""
+        """One turn. At most one batch is in the model, one waits for it, and one is in the builder."""
         records = self._consume()  # 1
         self._builder.add(self._decode(records), self._clock.monotonic())  # 2
         answered = self._collect()
@@ -89,7 +89,7 @@ class Loop:
             self._meter.moved()  # a model that hangs is no movement, however many records come
 
     def _consume(self) -> list[Record]:
-        """Step 1. Fetches nothing while a full batch waits for the model: this is the backpressure."""
+        """Step 1. Fetches nothing while full batches wait for the model: this is the backpressure."""
         if self._builder.full:
             return []
         wait_s = self._builder.wait_s(self._clock.monotonic())
@@ -114,7 +114,7 @@ class Loop:
 
     def _collect(self) -> Answered | None:
         """The batch that the model has finished; waits for it only when there is nothing else to do."""
-        if not self._builder.full:
+        if not (self._builder.full and self._model.full):
             return self._model.collect(0.0)
         answered = self._model.collect(_MODEL_WAIT_S)
         if answered is None and self._model.busy:
@@ -122,8 +122,9 @@ class Loop:
         return answered
 
     def _submit(self, now: float) -> None:
-        """Steps 3 and 4."""
-        if not self._model.busy and self._builder.wait_s(now) == 0.0:
+        """Steps 3 and 4. While the model is busy only full batches go: waiting costs them nothing."""
+        due = self._builder.full if self._model.busy else self._builder.wait_s(now) == 0.0
+        if due and not self._model.full:
             batch = self._builder.take()
             self._meter.batched(batch)
             self._model.submit(batch)
@@ -167,9 +168,9 @@ class Loop:
             if left_s <= 0:
                 log.warning("drain deadline passed: the records held will be read again by the next worker")
                 return
-            answered = self._model.collect(left_s)
-            if not self._model.busy and len(self._builder):
+            if len(self._builder) and not self._model.full:
                 self._model.submit(self._builder.take())
+            answered = self._model.collect(left_s)
             if answered is not None:
                 self._publish(answered)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -14,6 +15,7 @@ from worker.stream.batch import Batch, Entry
 from worker.stream.edges import Model
 from worker.types import EMOTIONS, Classified, TopicPartition
 
+_PLACES = 2
 _BROKEN_FROM = 8
 """Posts. Failing on more in a row, or on most of a larger batch, the model is broken and not the posts."""
 
@@ -25,54 +27,72 @@ class Answered(NamedTuple):
     answer: Classified
 
 
+class _Pending:
+    """A batch on its way through the model."""
+
+    def __init__(self, batch: Batch, future: Future[Answered]) -> None:
+        self.batch = batch
+        self.future = future
+        self.dropped: set[TopicPartition] = set()
+
+
 class ModelStage:
-    """One batch at a time through the classifier."""
+    """Batches through the model, one after the other, in the order they came.
+
+    One is worked on and one waits at the door: when the first is done the model goes on at once, whatever
+    the loop's thread is busy with.
+    """
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
-        self._batch: Batch | None = None
-        self._future: Future[Answered] | None = None
-        self._dropped: set[TopicPartition] = set()
+        self._pending: deque[_Pending] = deque()
         self._failed_in_a_row = 0
 
     @property
     def busy(self) -> bool:
         """Whether a batch is in the model, or its answer not yet collected."""
-        return self._future is not None
+        return bool(self._pending)
+
+    @property
+    def full(self) -> bool:
+        """Whether the place at the door is taken too."""
+        return len(self._pending) >= _PLACES
 
     def submit(self, batch: Batch) -> None:
-        """Hand the next batch over; the one before must have been collected."""
-        assert self._future is None  # noqa: S101
-        self._dropped = set()
-        self._future = self._thread.submit(self._answer, batch)
+        """Hand a batch over; not when `full`."""
+        assert not self.full  # noqa: S101
+        self._pending.append(_Pending(batch, self._thread.submit(self._answer, batch)))
 
     def collect(self, timeout_s: float) -> Answered | None:
-        """The answered batch, less what was dropped meanwhile; None if it takes longer than `timeout_s`.
+        """The oldest batch with its answer, less what was dropped meanwhile; None if it takes longer.
 
         Raises:
             DataLossAvertedError: the model fails on most of a batch.
         """
-        if self._future is None:
+        if not self._pending:
             return None
+        oldest = self._pending[0]
         try:
-            answered = self._future.result(timeout_s)
+            answered = oldest.future.result(timeout_s)
         except FutureTimeoutError:
             return None
         finally:
-            if self._future.done():
-                self._future = None
-        return _without(answered, self._dropped) if self._dropped else answered
+            if oldest.future.done():
+                self._pending.popleft()
+        return _without(answered, oldest.dropped) if oldest.dropped else answered
 
     def drop(self, partitions: Collection[TopicPartition]) -> None:
-        """Leave the records of `partitions` out of the answer to come."""
-        self._dropped.update(partitions)
+        """Leave the records of `partitions` out of the answers to come."""
+        for pending in self._pending:
+            pending.dropped.update(partitions)
 
     def discard(self) -> None:
-        """Forget the batch in the model. Its answer is waited for: the model is not for two threads."""
-        if self._future is not None:
-            self._future.exception()
-            self._future = None
+        """Forget every batch. The one in the model is waited for: the model is not for two threads."""
+        for pending in reversed(self._pending):
+            if not pending.future.cancel():
+                pending.future.exception()
+        self._pending.clear()
 
     def _answer(self, batch: Batch) -> Answered:
         answered, failed = answer(self._model, batch)

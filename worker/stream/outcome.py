@@ -11,7 +11,7 @@ import numpy as np
 
 from worker.errors import BadRecordError
 from worker.stream.batch import Batch, Entry
-from worker.types import LABELS, Classified, Label, OutRecord, Post, Scores
+from worker.types import LABELS, Classified, Headers, Label, OutRecord, Post, Scores
 
 _DECIMALS = 6
 _ENCODE = msgspec.json.Encoder().encode
@@ -100,5 +100,5 @@ def _dead_letter(entry: Entry, error: BadRecordError, to: Destination, now: date
         "model": to.model,
         "time": now.isoformat(),
     }
-    headers = [(f"moodstream.{name}", value.encode()) for name, value in facts.items()]
+    headers: Headers = [(f"moodstream.{name}", value.encode()) for name, value in facts.items()]
     return OutRecord(to.dead_letters, record.key, record.value, headers)
