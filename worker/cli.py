@@ -65,14 +65,31 @@ def worker(settings: Settings) -> None:
     run_role("worker", run, settings, drain_s=settings.worker.drain_s)
 
 
-@cli.command()
+@cli.group(invoke_without_command=True)
 @settings_options
-def trends(settings: Settings) -> None:
+@click.pass_context
+def trends(ctx: click.Context, settings: Settings) -> None:
     """Count labels per minute, emotion and source in Redis, exactly once, and serve them over HTTP."""
+    if ctx.invoked_subcommand is not None:
+        return
     from worker.process import run_role
     from worker.trends.role import run
 
     run_role("trends", run, settings, drain_s=settings.trends.drain_s)
+
+
+@trends.command("rebuild")
+@json_option
+@settings_options
+def rebuild_trends(settings: Settings, as_json: bool) -> None:
+    """Forget all counts of the namespace; a running trends role then counts the topic from its beginning."""
+    from worker.trends.rebuild import rebuild
+
+    done = rebuild(settings)
+    if as_json:
+        click.echo(msgspec.json.encode({"partitions": done.partitions, "keys": done.keys}))
+    else:
+        click.echo(f"{done.partitions} partitions will be counted anew; {done.keys} keys removed")
 
 
 @cli.command()

@@ -107,6 +107,11 @@ def test_a_missing_model_says_where_it_was_looked_for(tmp_path: Path) -> None:
         run("model", "verify", "--set", f"model.path={tmp_path / 'nowhere'}")
 
 
+def test_rebuilding_trends_without_redis_is_an_unreachable_dependency() -> None:
+    with pytest.raises(DependencyError, match="redis"):
+        run("trends", "rebuild", "--set", "redis.url=redis://127.0.0.1:1/0")
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
