@@ -15,6 +15,7 @@ from tests.support.kafka import unique
 from tests.support.labels import NOON, counted, label
 from worker import metrics as m
 from worker.clock import SystemClock
+from worker.dependency import Dependency
 from worker.local.processes import free_port
 from worker.local.redis import RealRedis
 from worker.metrics import Metrics
@@ -26,7 +27,6 @@ from worker.settings import (
     TrendsHttpSettings,
     TrendsSettings,
 )
-from worker.trends.dependency import Dependency
 from worker.trends.keys import Keys
 from worker.trends.loop import TrendsLoop
 from worker.trends.redis_store import RedisTrendStore, connected

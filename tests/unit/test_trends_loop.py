@@ -13,10 +13,10 @@ from tests.support.label_source import TOPIC, FakeSource
 from tests.support.labels import NOON, counted, label
 from worker import metrics as m
 from worker.clock import ManualClock
+from worker.dependency import Dependency
 from worker.metrics import Metrics
 from worker.trends import loop
 from worker.trends.counting import Batch
-from worker.trends.dependency import Dependency
 from worker.trends.loop import TrendsLoop
 from worker.trends.memory_store import MemoryTrendStore
 from worker.trends.store import Applied, Position, StoreUnavailableError

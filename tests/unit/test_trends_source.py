@@ -9,11 +9,11 @@ import pytest
 from confluent_kafka import KafkaError
 
 from worker.clock import SystemClock
+from worker.dependency import Dependency
 from worker.errors import DependencyError
 from worker.local.processes import free_port
 from worker.metrics import Metrics
 from worker.settings import KafkaSettings, TrendsSettings
-from worker.trends.dependency import Dependency
 from worker.trends.source import KafkaLabelSource
 from worker.web.health import Health
 
@@ -45,7 +45,7 @@ def test_a_kafka_that_is_away_is_waited_for_and_said_once(
     assert health.conditions() == {"kafka": False}
     assert not source.joined
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert [record.name for record in warnings] == ["worker.trends.dependency"]
+    assert [record.name for record in warnings] == ["worker.dependency"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from worker.settings import KafkaSettings
+from worker.stream.statistics import EVERY_MS
 
 CLIENT_ID = "moodstream"
 
@@ -57,6 +58,34 @@ def librdkafka(kafka: KafkaSettings, **more: Any) -> dict[str, Any]:
         ),
         **more,
     }
+
+
+def member(
+    kafka: KafkaSettings, *, group_id: str, session_timeout_ms: int, queue_kb: int, **more: Any
+) -> dict[str, Any]:
+    """The configuration of a confluent-kafka consumer in a group that keeps its offsets itself.
+
+    What it fetches ahead stays below `queue_kb`; one answer of the broker may overshoot that by a quarter.
+    `auto.offset.reset` applies where no offset is stored or the stored one is not in the log.
+    """
+    return librdkafka(
+        kafka,
+        **{
+            "group.id": group_id,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": session_timeout_ms,
+            "heartbeat.interval.ms": max(300, session_timeout_ms // 5),
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "queued.max.messages.kbytes": queue_kb,
+            "fetch.max.bytes": max(4 * 1024, queue_kb // 4) * 1024,
+            "topic.metadata.refresh.interval.ms": 10_000,  # a topic created or grown is seen soon
+            "statistics.interval.ms": EVERY_MS,
+            **more,
+        },
+    )
 
 
 def kafka_python(kafka: KafkaSettings) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import logging
 import random
 from typing import Any
 
-import msgspec
 from confluent_kafka import (
     OFFSET_BEGINNING,
     TIMESTAMP_NOT_AVAILABLE,
@@ -19,16 +18,17 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from worker import metrics as m
 from worker.clock import Clock
+from worker.dependency import Dependency
 from worker.errors import DependencyError
 from worker.metrics import Metrics
 from worker.settings import KafkaSettings, WorkerSettings
-from worker.stream.connection import client_logger, librdkafka
+from worker.stream.connection import client_logger, member
 from worker.stream.edges import OnRevoke
+from worker.stream.statistics import parse
 from worker.types import Record, TopicPartition
 from worker.web.health import Health
 
 _ANSWER_S = 10.0
-_STATISTICS_MS = 2000
 _REFUSED = frozenset(
     {
         KafkaError._AUTHENTICATION,
@@ -41,6 +41,7 @@ _REFUSED = frozenset(
     }
 )
 """What waiting does not mend."""
+_UNKNOWN_TOPIC = KafkaError.UNKNOWN_TOPIC_OR_PART
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +131,8 @@ class KafkaSource:
             return True
         if refused(error):
             raise DependencyError("kafka", f"{error.str()}: check the credentials and the ACLs")
-        log.warning("kafka: %s", error.str())
+        hint = "; `moodstream topics create` makes it" if error.code() == _UNKNOWN_TOPIC else ""
+        log.warning("kafka: %s%s", error.str(), hint)
         return False
 
     def _assigned(self, consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
@@ -148,28 +150,24 @@ class KafkaSource:
 
 
 def _configuration(kafka: KafkaSettings, worker: WorkerSettings, watch: _Watch) -> dict[str, Any]:
-    chosen: dict[str, Any] = {
-        "group.id": worker.group_id,
-        "group.protocol": worker.group_protocol,
-        "auto.offset.reset": "earliest",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "isolation.level": "read_committed",
-        "queued.max.messages.kbytes": worker.queue_mb * 1024,
-        # One answer of the broker may overshoot the queue's limit: keep it small against it.
-        "fetch.max.bytes": max(4, worker.queue_mb // 4) * 1024 * 1024,
-        "fetch.wait.max.ms": worker.fetch_wait_ms,
-        "statistics.interval.ms": _STATISTICS_MS,
-        "error_cb": watch.on_error,
-        "stats_cb": watch.on_statistics,
-    }
-    if worker.group_protocol == "classic":  # with KIP-848 the broker decides both
-        chosen["partition.assignment.strategy"] = "cooperative-sticky"
-        chosen["session.timeout.ms"] = worker.session_timeout_ms
-        chosen["heartbeat.interval.ms"] = max(300, worker.session_timeout_ms // 5)
+    chosen = member(
+        kafka,
+        group_id=worker.group_id,
+        session_timeout_ms=worker.session_timeout_ms,
+        queue_kb=worker.queue_mb * 1024,
+        **{
+            "group.protocol": worker.group_protocol,
+            "fetch.wait.max.ms": worker.fetch_wait_ms,
+            "error_cb": watch.on_error,
+            "stats_cb": watch.on_statistics,
+        },
+    )
+    if worker.group_protocol == "consumer":  # KIP-848: the broker decides these
+        for name in ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms"):
+            del chosen[name]
     if worker.instance_id is not None:
         chosen["group.instance.id"] = worker.instance_id
-    return librdkafka(kafka, **chosen)
+    return chosen
 
 
 def _record(message: Message) -> Record:
@@ -184,35 +182,13 @@ def _record(message: Message) -> Record:
     )
 
 
-class _Broker(msgspec.Struct):
-    state: str = ""
-    nodeid: int = -1
-
-
-class _Partition(msgspec.Struct):
-    partition: int
-    consumer_lag: int = -1
-
-
-class _Topic(msgspec.Struct):
-    partitions: dict[str, _Partition] = {}
-
-
-class _Statistics(msgspec.Struct):
-    """The part of librdkafka's STATISTICS.md that is looked at."""
-
-    brokers: dict[str, _Broker] = {}
-    topics: dict[str, _Topic] = {}
-
-
 class _Watch:
     """Turns the client's callbacks into metrics, health and the one error that must stop us."""
 
     def __init__(self, clock: Clock, metrics: Metrics, health: Health) -> None:
         self._clock = clock
         self._health = health
-        self._up = metrics.gauge(m.DEPENDENCY_UP).labels("kafka")
-        self._retries = metrics.counter(m.RETRIES).labels("kafka")
+        self._kafka = Dependency("kafka", clock, metrics, health)
         self._lag = metrics.gauge(m.CONSUMER_LAG)
         self._lag_seconds = metrics.gauge(m.CONSUMER_LAG_SECONDS)
         self._assigned = metrics.gauge(m.ASSIGNED)
@@ -220,8 +196,6 @@ class _Watch:
         self._last_taken: dict[TopicPartition, float] = {}
         self._owned: set[TopicPartition] = set()
         self._refused: str | None = None
-        self._was_up = False
-        health.set("kafka", False)
         health.set("assignment", False)
 
     def raise_if_refused(self) -> None:
@@ -231,7 +205,7 @@ class _Watch:
 
     def took(self, records: list[Record]) -> None:
         """Records were taken: remember how old the last of each partition is."""
-        self._set_up(True)
+        self._kafka.works()
         for record in records:
             self._last_taken[TopicPartition(record.topic, record.partition)] = record.timestamp_ms / 1000
 
@@ -255,22 +229,21 @@ class _Watch:
         if refused(error):
             self._refused = error.str()
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._set_up(False)
-            self._retries.inc()
+            self._kafka.failed(error.str())
         else:
             log.debug("kafka: %s", error.str())
 
     def on_statistics(self, text: str) -> None:
         """Librdkafka's statistics callback, every `_STATISTICS_MS`."""
-        statistics = msgspec.json.decode(text, type=_Statistics)
-        brokers = [broker.state for broker in statistics.brokers.values() if broker.nodeid >= 0]
-        self._set_up("UP" in brokers)
+        statistics = parse(text)
+        if statistics.connected:
+            self._kafka.works()
+        else:
+            self._kafka.failed("no broker is connected")
         now = self._clock.time()
-        for name, topic in statistics.topics.items():
-            for part in topic.partitions.values():
-                partition = TopicPartition(name, part.partition)
-                if partition in self._owned and part.consumer_lag >= 0:
-                    self._behind(partition, part.consumer_lag, now)
+        for partition, lag in statistics.lags():
+            if partition in self._owned:
+                self._behind(partition, lag, now)
 
     def _behind(self, partition: TopicPartition, lag: int, now: float) -> None:
         last = self._last_taken.get(partition)
@@ -283,10 +256,3 @@ class _Watch:
         self._assigned.set(len(assignment))
         self._health.set("assignment", bool(assignment))
         log.info("assigned %d partitions", len(assignment))
-
-    def _set_up(self, up: bool) -> None:
-        if up != self._was_up:
-            log.log(logging.INFO if up else logging.WARNING, "kafka is %s", "up" if up else "away: waiting")
-        self._was_up = up
-        self._up.set(up)
-        self._health.set("kafka", up)

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 
 from worker import metrics as m
 from worker.clock import Clock
+from worker.dependency import Dependency
 from worker.metrics import Metrics
 from worker.trends.counting import Batch, Decoded, aggregate, decode
-from worker.trends.dependency import Dependency
 from worker.trends.source import LabelSource, Taken
 from worker.trends.store import OffsetLostError, Position, StoreUnavailableError, TrendStore
 from worker.types import Record

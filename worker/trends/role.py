@@ -12,10 +12,10 @@ import threading
 from contextlib import ExitStack
 
 from worker.clock import Clock
+from worker.dependency import Dependency
 from worker.metrics import Metrics
 from worker.settings import Settings
 from worker.trends.api import trends_router
-from worker.trends.dependency import Dependency
 from worker.trends.keys import Keys
 from worker.trends.loop import TrendsLoop
 from worker.trends.redis_store import RedisTrendStore, connected

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
@@ -21,18 +20,18 @@ from confluent_kafka import (
 )
 
 from worker import metrics as m
+from worker.dependency import Dependency
 from worker.errors import DependencyError
 from worker.metrics import Metrics
 from worker.settings import KafkaSettings, TrendsSettings
-from worker.stream.connection import librdkafka
+from worker.stream.connection import member
 from worker.stream.kafka_source import refused
-from worker.trends.dependency import Dependency
+from worker.stream.statistics import parse
 from worker.types import Record
 
 _PASSING = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
 """What librdkafka mends by itself; where no broker at all is left it says so with another error."""
 _QUEUE_KB = 32 * 1024
-_STATISTICS_MS = 2000
 
 log = logging.getLogger(__name__)
 
@@ -221,45 +220,23 @@ class KafkaLabelSource:
 
     def _on_statistics(self, text: str) -> None:
         """The whole truth, every other second: a lost broker is told at once, but one that is back is not."""
-        brokers = msgspec.json.decode(text, type=_Statistics).brokers.values()
-        if any(broker.nodeid >= 0 and broker.state == "UP" for broker in brokers):
+        if parse(text).connected:
             self._dependency.works()
         else:
             self._dependency.failed("no broker is connected")
 
 
-class _Broker(msgspec.Struct):
-    nodeid: int
-    state: str
-
-
-class _Statistics(msgspec.Struct):
-    """The part of librdkafka's STATISTICS.md that is looked at."""
-
-    brokers: dict[str, _Broker]
-
-
 def _configuration(
     kafka: KafkaSettings, trends: TrendsSettings, on_error: Any, on_statistics: Any
 ) -> dict[str, Any]:
-    return librdkafka(
+    return member(
         kafka,
+        group_id=trends.group_id,
+        session_timeout_ms=trends.session_timeout_ms,
+        queue_kb=_QUEUE_KB,
         **{
-            "group.id": trends.group_id,
-            "partition.assignment.strategy": "cooperative-sticky",
-            "session.timeout.ms": trends.session_timeout_ms,
-            "heartbeat.interval.ms": max(300, trends.session_timeout_ms // 5),
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",  # where an offset is not in the log; the loop notices
-            "isolation.level": "read_committed",
             "enable.partition.eof": True,
-            "queued.max.messages.kbytes": _QUEUE_KB,
-            "fetch.max.bytes": _QUEUE_KB * 1024 // 4,
             "fetch.wait.max.ms": 100,
-            "topic.metadata.refresh.interval.ms": 10_000,  # a topic created or grown is seen soon
-            "reconnect.backoff.max.ms": 2000,
-            "statistics.interval.ms": _STATISTICS_MS,
             "log_level": 2,  # the callbacks tell the rest, and once
             "error_cb": on_error,
             "stats_cb": on_statistics,
