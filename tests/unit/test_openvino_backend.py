@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
-import openvino as ov
 import pytest
 
 from worker.model.artifact import Artifact, load
 from worker.model.bundled import bundled_model
-from worker.model.openvino_backend import OpenVinoBackend
+from worker.model.openvino_backend import OpenVinoBackend, shared_core
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def rows(n: int) -> list[list[int]]:
 def test_many_rows_at_once_answer_as_each_alone(artifact: Artifact, backend: OpenVinoBackend) -> None:
     """Several micro-batches in flight must not read each other's arrays."""
     asked = rows(400)
-    alone = ov.Core().compile_model(str(artifact.openvino_path), "CPU")
+    alone = shared_core().compile_model(str(artifact.openvino_path), "CPU")
     expected = []
     for row in asked:
         ids = np.asarray([row], dtype=np.int64)
@@ -46,3 +47,27 @@ def test_no_rows_give_no_logits(artifact: Artifact, backend: OpenVinoBackend) ->
 def test_the_same_rows_give_the_same_logits(backend: OpenVinoBackend) -> None:
     asked = rows(64)
     np.testing.assert_array_equal(backend.logits(asked), backend.logits(asked))
+
+
+def test_signals_still_arrive_after_models_came_and_went(artifact: Artifact) -> None:
+    """In a process of its own, with the fault handler's signal stack in place, as in a service."""
+    script = """
+import faulthandler, gc, os, signal, sys
+from pathlib import Path
+faulthandler.enable()
+from worker.model.artifact import load
+from worker.model.openvino_backend import OpenVinoBackend
+artifact = load(Path(sys.argv[1]))
+signal.signal(signal.SIGTERM, lambda *_: print("heard", flush=True))
+first = OpenVinoBackend(artifact, 1)
+second = OpenVinoBackend(artifact, 1)
+for backend in (first, second):
+    backend.close()
+del first, second, backend
+gc.collect()
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(artifact.path)], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "heard\n"), ended.stderr
