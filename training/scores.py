@@ -1,4 +1,4 @@
-"""How good a model's answers are: the figures of the literature, from scikit-learn where it has them."""
+"""How good a model's answers are: the figures of `moodstream evaluate`, and those of the neutral gate."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics
 
+from worker.replay.figures import figures
 from worker.types import EMOTIONS
 
 Integers = NDArray[np.intp]
 Floats = NDArray[np.float64]
-
-_BINS = 15
 
 
 def accuracy(truth: Integers, answer: Integers) -> float:
@@ -37,28 +36,20 @@ def emotion_scores(truth: Integers, probabilities: Floats) -> dict[str, float]:
     Returns:
         `rows`; `accuracy`, `macro_f1`, `weighted_f1`; `precision` and `recall` (macro);
         `roc_auc_ovr` (one against the rest, from probabilities, macro over the classes that occur;
-        left out where fewer than two do); `ece` (see `expected_calibration_error`).
+        left out where fewer than two do); `ece`: those of `moodstream evaluate`.
     """
-    answer = probabilities.argmax(axis=1)
-    labels = list(range(len(EMOTIONS)))
-    precision, recall, _, _ = metrics.precision_recall_fscore_support(
-        truth, answer, labels=labels, average="macro", zero_division=0
-    )
+    found = figures(truth, probabilities, list(EMOTIONS))
     scores = {
-        "rows": float(len(truth)),
-        "accuracy": accuracy(truth, answer),
-        "macro_f1": macro_f1(truth, answer),
-        "weighted_f1": float(
-            metrics.f1_score(truth, answer, labels=labels, average="weighted", zero_division=0)
-        ),
-        "precision": float(precision),
-        "recall": float(recall),
-        "ece": expected_calibration_error(truth, probabilities),
+        "rows": float(found.n),
+        "accuracy": found.accuracy,
+        "macro_f1": found.macro_f1,
+        "weighted_f1": found.weighted_f1,
+        "precision": found.precision,
+        "recall": found.recall,
+        "ece": found.ece,
     }
-    present = np.unique(truth)
-    if len(present) > 1:
-        areas = [metrics.roc_auc_score(truth == label, probabilities[:, label]) for label in present]
-        scores["roc_auc_ovr"] = float(np.mean(areas))
+    if len(np.unique(truth)) > 1:
+        scores["roc_auc_ovr"] = found.roc_auc_ovr
     return scores
 
 
@@ -91,22 +82,4 @@ def gate_scores(truth: Integers, probability: Floats, threshold: float) -> dict[
 
 def confusion(truth: Integers, answers: NDArray[np.floating]) -> list[list[int]]:
     """(6, 6) counts: rows are the true emotions, columns the answers, the best of `answers` (n, 6)."""
-    labels = list(range(len(EMOTIONS)))
-    matrix = metrics.confusion_matrix(truth, answers.argmax(axis=1), labels=labels)
-    counts: list[list[int]] = matrix.tolist()
-    return counts
-
-
-def expected_calibration_error(truth: Integers, probabilities: Floats, bins: int = _BINS) -> float:
-    """Mean distance between confidence and accuracy, over equal bins of the top probability.
-
-    Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 5, with their 15 bins.
-    """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == truth
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    error = 0.0
-    for index in np.unique(bin_of):
-        inside = bin_of == index
-        error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
-    return float(error)
+    return figures(truth, answers.astype(np.float64), list(EMOTIONS)).confusion

@@ -5,14 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.scores import (
-    accuracy,
-    confusion,
-    emotion_scores,
-    expected_calibration_error,
-    gate_scores,
-    macro_f1,
-)
+from training.scores import accuracy, confusion, emotion_scores, gate_scores, macro_f1
+from worker.replay.figures import expected_calibration_error
 
 # Truth: two of class 0, one of class 1. One of class 0 is taken for class 1.
 TRUTH = np.array([0, 0, 1])
@@ -30,10 +24,10 @@ def test_emotion_scores_by_hand() -> None:
 
     assert scores["rows"] == 3
     assert scores["accuracy"] == pytest.approx(2 / 3)
-    # Class 0: precision 1, recall 1/2, F1 2/3. Class 1: precision 1/2, recall 1, F1 2/3. The rest 0.
-    assert scores["precision"] == pytest.approx((1 + 1 / 2) / 6)
-    assert scores["recall"] == pytest.approx((1 / 2 + 1) / 6)
-    assert scores["macro_f1"] == pytest.approx((2 / 3 + 2 / 3) / 6)
+    # Class 0: precision 1, recall 1/2, F1 2/3. Class 1: precision 1/2, recall 1, F1 2/3. No other occurs.
+    assert scores["precision"] == pytest.approx((1 + 1 / 2) / 2)
+    assert scores["recall"] == pytest.approx((1 / 2 + 1) / 2)
+    assert scores["macro_f1"] == pytest.approx((2 / 3 + 2 / 3) / 2)
     assert scores["weighted_f1"] == pytest.approx(2 / 3)
     # Every pair is in the right order for both classes that occur.
     assert scores["roc_auc_ovr"] == pytest.approx(1.0)
@@ -44,12 +38,11 @@ def test_roc_auc_is_left_out_where_only_one_class_occurs() -> None:
 
 
 def test_expected_calibration_error_by_hand() -> None:
-    # Ten bins: 0.80 right, 0.55 wrong and 0.70 right each stand alone.
+    # Of the 15 bins, 0.80 right, 0.55 wrong and 0.70 right each have one to themselves.
     expected = (abs(1 - 0.80) + abs(0 - 0.55) + abs(1 - 0.70)) / 3
 
-    assert expected_calibration_error(TRUTH, PROBABILITIES, bins=10) == pytest.approx(expected)
-    # One bin: accuracy 2/3, confidence 2.05/3.
-    assert expected_calibration_error(TRUTH, PROBABILITIES, bins=1) == pytest.approx(0.05 / 3)
+    assert expected_calibration_error(TRUTH, PROBABILITIES) == pytest.approx(expected)
+    assert emotion_scores(TRUTH, PROBABILITIES)["ece"] == pytest.approx(expected)
 
 
 def test_certainty_falls_into_the_last_bin() -> None:
