@@ -135,18 +135,22 @@ class KafkaSource:
         log.warning("kafka: %s%s", error.str(), hint)
         return False
 
-    def _assigned(self, consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
-        consumer.incremental_assign(partitions)
-        self._watch.assigned(consumer.assignment())
+    def _assigned(self, _consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
+        """The client itself adds them to the assignment after this."""
+        self._watch.assigned(_named(partitions))
 
-    def _revoked(self, consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
-        gone = {TopicPartition(partition.topic, partition.partition) for partition in partitions}
+    def _revoked(self, _consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
+        """Also called while closing, when the client answers no more questions: nothing is asked here."""
+        gone = _named(partitions)
         self._stash = [
             message for message in self._stash if (message.topic(), message.partition()) not in gone
         ]
         self._on_revoke(gone)
-        consumer.incremental_unassign(partitions)
-        self._watch.revoked(gone, consumer.assignment())
+        self._watch.revoked(gone)
+
+
+def _named(partitions: list[KafkaTopicPartition]) -> set[TopicPartition]:
+    return {TopicPartition(partition.topic, partition.partition) for partition in partitions}
 
 
 def _configuration(kafka: KafkaSettings, worker: WorkerSettings, watch: _Watch) -> dict[str, Any]:
@@ -209,15 +213,15 @@ class _Watch:
         for record in records:
             self._last_taken[TopicPartition(record.topic, record.partition)] = record.timestamp_ms / 1000
 
-    def assigned(self, assignment: list[KafkaTopicPartition]) -> None:
+    def assigned(self, came: set[TopicPartition]) -> None:
         """Partitions came."""
         self._rebalances.labels("assigned").inc()
-        self._hold(assignment)
+        self._hold(self._owned | came)
 
-    def revoked(self, gone: set[TopicPartition], assignment: list[KafkaTopicPartition]) -> None:
+    def revoked(self, gone: set[TopicPartition]) -> None:
         """Partitions went: their series must not stay at the last value."""
         self._rebalances.labels("revoked").inc()
-        self._hold(assignment)
+        self._hold(self._owned - gone)
         for partition in gone & self._last_taken.keys():
             del self._last_taken[partition]
         for partition in gone:
@@ -251,8 +255,8 @@ class _Watch:
         self._lag.labels(partition.topic, str(partition.partition)).set(lag)
         self._lag_seconds.labels(partition.topic, str(partition.partition)).set(seconds)
 
-    def _hold(self, assignment: list[KafkaTopicPartition]) -> None:
-        self._owned = {TopicPartition(part.topic, part.partition) for part in assignment}
-        self._assigned.set(len(assignment))
-        self._health.set("assignment", bool(assignment))
-        log.info("assigned %d partitions", len(assignment))
+    def _hold(self, partitions: set[TopicPartition]) -> None:
+        self._owned = partitions
+        self._assigned.set(len(partitions))
+        self._health.set("assignment", bool(partitions))
+        log.info("assigned %d partitions", len(partitions))
