@@ -78,11 +78,14 @@ class KafkaPublisher:
 
         Raises:
             AbortedError: told to give up.
-            DependencyError: the cluster refuses us.
+            DependencyError: the cluster refuses us, or cannot do transactions.
         """
         if self._producer is None:
             producer = Producer(self._configuration, logger=client_logger())
-            self._call(producer, producer.init_transactions)
+            try:
+                self._call(producer, producer.init_transactions)
+            except KafkaException as error:
+                raise DependencyError("kafka", f"no transactions: {error.args[0].str()}") from error
             self._producer = producer
 
     def publish(self, records: Sequence[OutRecord], positions: Mapping[TopicPartition, int]) -> None:
