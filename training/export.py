@@ -99,7 +99,7 @@ def _inputs(rows: Ids) -> dict[str, NDArray[np.int64]]:
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Keep NNCF's bars off standard output, and the deprecation of the tracer that OpenVINO uses."""
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # its own setter silences the root's handlers
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

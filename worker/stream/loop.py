@@ -73,7 +73,8 @@ class Loop:
         try:
             while not finished():
                 self.run_once()
-            self._drain(self._clock.monotonic() + drain_s)
+                if finished():  # draining may go back to what is committed: there is then more to do
+                    self._drain(self._clock.monotonic() + drain_s)
         finally:
             self._model.close()
 
