@@ -126,24 +126,15 @@ def run(request: Request, *, say: Callable[[str], None], progress: bool = False)
         say(f"calibrated: {_line(calibration.figures())}")
         check_int8(checked, recipe.int8_tolerance, request.output)
         tested = _read("test", _encoded(corpus, "test", tokenizer), model, folder)
-        scores = {r.key: measure(r, calibration) for r in (*tested, *checked)}
         manifest = _manifest(
             request,
             corpus=corpus,
             base=base,
             model=model,
             calibration=calibration,
-            scores=scores,
+            scores={r.key: measure(r, calibration) for r in (*tested, *checked)},
         )
-        text = card.render(
-            manifest,
-            recipe_name=request.recipe_name,
-            recipe=recipe,
-            base_licence=base.licence,
-            sources=corpus.sources,
-            epochs=epochs,
-            confusions={r.key: _confusion(r) for r in tested},
-        )
+        text = _card(request, manifest, corpus=corpus, base=base, epochs=epochs, tested=tested)
         (folder / "README.md").write_text(text, encoding="utf-8")
         manifest = write_manifest(folder, manifest).manifest
     return Result(Artifact(request.output, manifest), epochs, training_s)
@@ -200,6 +191,27 @@ def check_int8(readings: Sequence[Reading], tolerance: float, path: Path) -> Non
                 " seed, or raise the recipe's int8_tolerance"
             ],
         )
+
+
+def _card(
+    request: Request,
+    manifest: Manifest,
+    *,
+    corpus: Corpus,
+    base: Base,
+    epochs: Sequence[Mapping[str, float]],
+    tested: Sequence[Reading],
+) -> str:
+    """The model card."""
+    return card.render(
+        manifest,
+        recipe_name=request.recipe_name,
+        recipe=request.recipe,
+        base_licence=base.licence,
+        sources=corpus.sources,
+        epochs=epochs,
+        confusions={reading.key: _confusion(reading) for reading in tested},
+    )
 
 
 def _confusion(reading: Reading) -> list[list[int]]:

@@ -87,7 +87,7 @@ class KafkaSource:
             self._paused = False
         messages, self._stash = self._stash, []
         messages += self._consumer.consume(limit, timeout_s)
-        records = [_record(message) for message in messages if self._sound(message)]
+        records = [record_of(message) for message in messages if self._sound(message)]
         if records:
             self._watch.took(records)
         return records
@@ -174,7 +174,8 @@ def _configuration(kafka: KafkaSettings, worker: WorkerSettings, watch: _Watch) 
     return chosen
 
 
-def _record(message: Message) -> Record:
+def record_of(message: Message) -> Record:
+    """A message of the client as a record."""
     kind, timestamp = message.timestamp()
     return Record(
         message.topic() or "",

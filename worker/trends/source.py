@@ -11,11 +11,9 @@ from typing import Any, NamedTuple, Protocol
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
-    TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     KafkaError,
     KafkaException,
-    Message,
     TopicPartition,
 )
 
@@ -25,7 +23,7 @@ from worker.errors import DependencyError
 from worker.metrics import Metrics
 from worker.settings import KafkaSettings, TrendsSettings
 from worker.stream.connection import member
-from worker.stream.kafka_source import refused
+from worker.stream.kafka_source import record_of, refused
 from worker.stream.statistics import parse
 from worker.types import Record
 
@@ -120,7 +118,7 @@ class KafkaLabelSource:
         for message in messages:
             error = message.error()
             if error is None:
-                record = _record(message)
+                record = record_of(message)
                 records[record.partition].append(record)
             elif error.code() == KafkaError._PARTITION_EOF:
                 ends[message.partition() or 0] = message.offset() or 0
@@ -241,16 +239,4 @@ def _configuration(
             "error_cb": on_error,
             "stats_cb": on_statistics,
         },
-    )
-
-
-def _record(message: Message) -> Record:
-    kind, timestamp = message.timestamp()
-    return Record(
-        message.topic() or "",
-        message.partition() or 0,
-        message.offset() or 0,
-        None,  # nothing is counted by key
-        message.value(),
-        -1 if kind == TIMESTAMP_NOT_AVAILABLE else timestamp,
     )
