@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -33,16 +33,15 @@ def settings_options(command: _Command) -> _Command:
     )
     @functools.wraps(command)
     def with_settings(*args: Any, values: tuple[str, ...], bootstrap: str | None, **kwargs: Any) -> Any:
-        return command(*args, settings=load(_flags(values, bootstrap)), **kwargs)
+        short = {"kafka.bootstrap_servers": bootstrap, "batch.slo_ms": kwargs.pop("slo_ms", None)}
+        return command(*args, settings=load(_flags(values, short)), **kwargs)
 
     return with_settings  # type: ignore[return-value]
 
 
-def _flags(values: tuple[str, ...], bootstrap: str | None) -> dict[str, str]:
+def _flags(values: tuple[str, ...], short: Mapping[str, str | None]) -> dict[str, str]:
     wrong = [value for value in values if "=" not in value]
     if wrong:
         raise ConfigurationError([f"--set {value}: write SECTION.NAME=VALUE" for value in wrong])
     flags = dict(value.split("=", 1) for value in values)
-    if bootstrap is not None:
-        flags["kafka.bootstrap_servers"] = bootstrap
-    return flags
+    return flags | {name: value for name, value in short.items() if value is not None}

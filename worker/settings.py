@@ -183,6 +183,13 @@ class BatchSettings(_Section):
         description="Most word pieces in a batch: the token budget. A post has about 25; "
         "halve it to halve the latency under load.",
     )
+    slo_ms: float | None = Field(
+        default=None,
+        ge=10,
+        le=60_000,
+        description="Experimental. Aim: p99 from written to labelled and committed, in ms. The worker times "
+        "its model at start and cuts batches so that it keeps it; unset, batches are as large as allowed.",
+    )
     linger_ms: float = Field(
         default=20.0, ge=0, le=60_000, description="Longest wait for more records once one is there."
     )

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model.batch import micro_batches
+from worker.model.batch import micro_batches, read_pad_id
 from worker.stream.batch import Batch, BatchBuilder, Entry
+from worker.stream.pace import Budget
 from worker.types import Post, Record, TopicPartition
 
 LENGTHS = st.lists(st.integers(1, 40), max_size=60)
@@ -36,13 +40,41 @@ def test_sorting_leaves_little_padding() -> None:
     assert padded < 1.05 * sum(map(len, rows))
 
 
+def test_padding_is_filled_with_the_id_that_the_network_calls_padding() -> None:
+    [part] = micro_batches([[5, 6], [7]], max_rows=2, max_tokens=9, pad_id=1)
+
+    assert part.input_ids.tolist() == [[5, 6], [7, 1]]
+
+
+def test_lengths_are_rounded_up_within_the_budget() -> None:
+    parts = list(micro_batches([[1] * 9, [1] * 5, [1] * 4], max_rows=9, max_tokens=16, multiple=4))
+
+    assert [part.input_ids.shape for part in parts] == [(1, 12), (2, 8)]
+    assert [part.attention_mask.sum(axis=1).tolist() for part in parts] == [[9], [5, 4]]
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ('{"model_type": "roberta", "pad_token_id": 4}', 4),
+        ('{"model_type": "roberta"}', 1),
+        ('{"model_type": "bert", "pad_token_id": null}', 0),
+        ('{"model_type": "distilbert"}', 0),
+    ],
+)
+def test_the_padding_id_stands_in_the_configuration(config: str, expected: int, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(config)
+
+    assert read_pad_id(tmp_path / "config.json") == expected
+
+
 def entry(offset: int, tokens: int, partition: int = 0) -> Entry:
     record = Record("tweets", partition, offset, None, b"", 0)
     return Entry(record, Post(id=offset, text="x"), None, [0] * tokens)
 
 
 def builder(max_records: int = 10, max_tokens: int = 100, linger_s: float = 1.0) -> BatchBuilder:
-    return BatchBuilder(max_records=max_records, max_tokens=max_tokens, linger_s=linger_s)
+    return BatchBuilder(max_records=max_records, pace=Budget(max_tokens), linger_s=linger_s)
 
 
 def test_a_batch_is_due_when_its_first_entry_has_waited() -> None:
@@ -52,7 +84,7 @@ def test_a_batch_is_due_when_its_first_entry_has_waited() -> None:
     building.add([entry(1, 1)], now=5.9)
     assert building.wait_s(5.25) == 0.75
     assert building.wait_s(6.0) == 0.0
-    assert [item.record.offset for item in building.take().entries] == [0, 1]
+    assert [item.record.offset for item in building.take(0.0).entries] == [0, 1]
     assert building.wait_s(7.0) is None
 
 
@@ -61,16 +93,16 @@ def test_a_full_batch_is_due_at_once_and_the_rest_waits_its_turn() -> None:
     building.add([entry(index, 30) for index in range(5)], now=0.0)
     assert building.full
     assert building.wait_s(0.0) == 0.0
-    assert [item.record.offset for item in building.take().entries] == [0, 1, 2]
+    assert [item.record.offset for item in building.take(0.0).entries] == [0, 1, 2]
     assert building.wait_s(0.5) == 0.5
-    assert [item.record.offset for item in building.take().entries] == [3, 4]
+    assert [item.record.offset for item in building.take(0.0).entries] == [3, 4]
 
 
 def test_an_entry_over_the_budget_goes_alone() -> None:
     building = builder(max_tokens=10)
     building.add([entry(0, 50), entry(1, 5)], now=0.0)
-    assert len(building.take().entries) == 1
-    assert len(building.take().entries) == 1
+    assert len(building.take(0.0).entries) == 1
+    assert len(building.take(0.0).entries) == 1
 
 
 def test_dropped_partitions_leave_no_trace() -> None:
@@ -78,7 +110,7 @@ def test_dropped_partitions_leave_no_trace() -> None:
     building.add([entry(0, 9, partition=0), entry(0, 9, partition=1)], now=0.0)
     building.drop({TopicPartition("tweets", 0)})
     assert not building.full
-    assert building.take().positions() == {TopicPartition("tweets", 1): 1}
+    assert building.take(0.0).positions() == {TopicPartition("tweets", 1): 1}
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), max_size=50), st.integers(1, 7))
@@ -88,7 +120,7 @@ def test_nothing_is_lost_or_reordered(arrivals: list[tuple[int, int]], max_recor
     building.add(entries, now=0.0)
     out: list[Entry] = []
     while len(building):
-        batch = building.take()
+        batch = building.take(0.0)
         assert 0 < len(batch.entries) <= max_records
         out += batch.entries
     assert out == entries

@@ -37,3 +37,16 @@ def test_the_gate_answers_neutral_from_its_threshold_on(gate: bool, expected: li
 def test_extreme_logits_stay_finite() -> None:
     logits = np.array([[3e38, -3e38, 0, 0, 0, 0]], dtype=np.float32)
     assert np.isfinite(calibrated(logits, PLAIN, gate=True).scores).all()
+
+
+def test_an_answer_is_the_softer_the_likelier_no_emotion_is_expressed() -> None:
+    logits = np.array([[4.0, 0, 0, 0, 0, 0, gate] for gate in (-5.0, 0.0, 5.0)], dtype=np.float32)
+    found = calibrated(logits, Calibration((0, 1, 2, 3, 4, 5), 1.5, 6, 1.0, 1.0, softening=0.1), gate=True)
+    temperatures = 1.5 * np.exp(0.1 * logits[:, [6]])
+    np.testing.assert_allclose(found.scores, softmax(logits[:, :6] / temperatures, axis=1), rtol=1e-5)
+
+
+def test_a_gate_far_out_of_range_softens_no_further() -> None:
+    logits = np.array([[4.0, 0, 0, 0, 0, 0, 3e38]], dtype=np.float32)
+    found = calibrated(logits, Calibration((0, 1, 2, 3, 4, 5), 1.0, 6, 1.0, 1.0, softening=0.3), gate=True)
+    np.testing.assert_allclose(found.scores, softmax(logits[:, :6] / np.exp(3.0), axis=1), rtol=1e-5)

@@ -16,6 +16,7 @@ from worker.stream.loop import Loop
 from worker.stream.memory import MemoryLog, MemoryPublisher, MemorySource
 from worker.stream.meter import Meter
 from worker.stream.outcome import Destination
+from worker.stream.pace import Budget
 from worker.types import EMOTIONS, Label, TopicPartition
 from worker.web.health import Health
 
@@ -30,7 +31,7 @@ class Rig:
         self.model = WordModel()
         self.metrics = Metrics()
         clock = SystemClock()
-        self.builder = BatchBuilder(max_records=max_records, max_tokens=100_000, linger_s=linger_s)
+        self.builder = BatchBuilder(max_records=max_records, pace=Budget(100_000), linger_s=linger_s)
         self.loop = Loop(
             source=self.source,
             publisher=self.publisher,

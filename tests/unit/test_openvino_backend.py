@@ -9,7 +9,7 @@ import pytest
 
 from worker.model.artifact import Artifact, load
 from worker.model.bundled import bundled_model
-from worker.model.openvino_backend import OpenVinoBackend, shared_core
+from worker.model.openvino_backend import OpenVinoBackend, even_share, shared_core
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +35,17 @@ def test_many_rows_at_once_answer_as_each_alone(artifact: Artifact, backend: Ope
     alone = shared_core().compile_model(str(artifact.openvino_path), "CPU")
     expected = []
     for row in asked:
-        ids = np.asarray([row], dtype=np.int64)
-        expected.append(alone({"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0])
+        ids = np.asarray([row + [0] * (-len(row) % 4)], dtype=np.int64)  # as long as in the backend
+        expected.append(alone({"input_ids": ids, "attention_mask": (ids > 0).astype(np.int64)})[0][0])
     np.testing.assert_allclose(backend.logits(asked), np.stack(expected), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("rows", "streams", "each"),
+    [(640, 2, 16), (32, 2, 16), (44, 2, 11), (33, 2, 9), (20, 1, 10), (1, 2, 1), (0, 2, 1)],
+)
+def test_every_stream_gets_as_many_micro_batches(rows: int, streams: int, each: int) -> None:
+    assert even_share(rows, streams) == each
 
 
 def test_no_rows_give_no_logits(artifact: Artifact, backend: OpenVinoBackend) -> None:

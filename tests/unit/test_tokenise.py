@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import random
 import string
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import ByteLevelBPETokenizer, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers.models import BPE, WordLevel, WordPiece
 
+from worker.errors import ArtifactError
 from worker.model.bundled import bundled_model
-from worker.model.tokenise import Tokeniser, WordCache
+from worker.model.tokenise import Tokeniser, open_tokeniser
+from worker.model.whole import WholeTokeniser
 from worker.model.wordpiece import wordpiece_of
+from worker.model.words import WordCache, WordTokeniser
 
 PATH = bundled_model() / "tokenizer.json"
 MAX_LENGTH = 32
@@ -30,9 +36,33 @@ ODD = [
 ]
 
 
+def wordpiece(words: Sequence[str] = (), **normalizer: Any) -> Tokenizer:
+    """A small BERT tokenizer: pieces of one letter, and some words."""
+    pieces = [*("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"), *string.printable.strip(), *words]
+    pieces += [f"##{letter}" for letter in string.ascii_letters + string.digits]
+    made = Tokenizer(WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(**normalizer)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    made.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return made
+
+
+def byte_level() -> Tokenizer:
+    """A small RoBERTa tokenizer, with merges learnt from a few words."""
+    specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    trained = ByteLevelBPETokenizer()
+    words = ["so happy and so sad today ", "i am the happy one, don't say I'm not ", "naïve café 😀 "]
+    trained.train_from_iterator(words * 3, vocab_size=400, special_tokens=specials)
+    made = Tokenizer.from_str(trained.to_str())
+    made.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    made.add_special_tokens(specials)
+    return made
+
+
 @pytest.fixture(scope="module")
-def tokeniser() -> Tokeniser:
-    return Tokeniser(PATH, MAX_LENGTH, capacity=500)
+def tokeniser() -> WordTokeniser:
+    return WordTokeniser(Tokenizer.from_file(str(PATH)), MAX_LENGTH, capacity=500)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +73,7 @@ def reference() -> Tokenizer:
     return made
 
 
-def test_ids_equal_the_reference_on_fuzzed_text(tokeniser: Tokeniser, reference: Tokenizer) -> None:
+def test_ids_equal_the_reference_on_fuzzed_text(tokeniser: WordTokeniser, reference: Tokenizer) -> None:
     rng = random.Random(7)
     texts = ["".join(rng.choices(ODD, k=rng.randint(0, 40))) for _ in range(20_000)]
     for start in range(0, len(texts), 256):
@@ -51,7 +81,7 @@ def test_ids_equal_the_reference_on_fuzzed_text(tokeniser: Tokeniser, reference:
         assert tokeniser.encode(part) == [encoding.ids for encoding in reference.encode_batch(part)]
 
 
-def test_ids_equal_the_reference_on_any_text(tokeniser: Tokeniser, reference: Tokenizer) -> None:
+def test_ids_equal_the_reference_on_any_text(tokeniser: WordTokeniser, reference: Tokenizer) -> None:
     @settings(max_examples=1000)
     @given(st.lists(st.text(), max_size=5))
     def check(texts: list[str]) -> None:
@@ -62,7 +92,7 @@ def test_ids_equal_the_reference_on_any_text(tokeniser: Tokeniser, reference: To
 
 @pytest.mark.needs_data
 def test_ids_equal_the_reference_on_real_posts(
-    tokeniser: Tokeniser, reference: Tokenizer, data: Path
+    tokeniser: WordTokeniser, reference: Tokenizer, data: Path
 ) -> None:
     texts = (data / "tweets" / "traffic.txt").read_text(encoding="utf-8").splitlines()
     for start in range(0, len(texts), 1024):
@@ -70,7 +100,7 @@ def test_ids_equal_the_reference_on_real_posts(
         assert tokeniser.encode(part) == [encoding.ids for encoding in reference.encode_batch(part)]
 
 
-def test_long_texts_are_cut_and_said_to_be(tokeniser: Tokeniser) -> None:
+def test_long_texts_are_cut_and_said_to_be(tokeniser: WordTokeniser) -> None:
     short, long = tokeniser.encode(["happy", "happy " * 10_000])
     assert len(long) == MAX_LENGTH
     assert tokeniser.was_cut(long)
@@ -89,7 +119,7 @@ def test_the_cache_is_bounded_and_keeps_what_is_used() -> None:
         assert len(cache) <= 12
 
 
-def test_a_long_word_is_not_kept(tokeniser: Tokeniser) -> None:
+def test_a_long_word_is_not_kept(tokeniser: WordTokeniser) -> None:
     word = "x" * 5000
     assert tokeniser.encode([word]) == tokeniser.encode([word])
     assert tokeniser._cache.promote([word]) == [word]
@@ -118,3 +148,115 @@ def test_words_that_are_not_plain_are_left_to_the_reference(reference: Tokenizer
     cutting = wordpiece_of(reference)
     assert cutting is not None
     assert cutting.encode(word) is None
+
+
+def opened(made: Tokenizer, folder: Path) -> Tokeniser:
+    made.save(str(folder / "tokenizer.json"))
+    return open_tokeniser(folder / "tokenizer.json", MAX_LENGTH)
+
+
+def fuzzed(seed: int, count: int = 3000) -> list[str]:
+    odd = [*ODD, "<s>", "</s>", "<mask>", "  ", "\n\n", "don't", "I'M", "happy", "café", "\u00e9"]
+    rng = random.Random(seed)
+    return ["".join(rng.choices(odd, k=rng.randint(0, 40))) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        pytest.param(byte_level, WholeTokeniser, id="RoBERTa"),
+        pytest.param(lambda: wordpiece(lowercase=True), WordTokeniser, id="BERT uncased"),
+        pytest.param(lambda: wordpiece(["Happy", "é"], lowercase=False), WordTokeniser, id="BERT cased"),
+        pytest.param(
+            lambda: wordpiece(lowercase=False, strip_accents=True, handle_chinese_chars=False),
+            WordTokeniser,
+            id="BERT cased without accents",
+        ),
+        pytest.param(lambda: wordpiece(clean_text=False), WholeTokeniser, id="BERT that cleans nothing"),
+    ],
+)
+def test_every_known_kind_gives_the_ids_of_the_reference(
+    make: Callable[[], Tokenizer], kind: type, tmp_path: Path
+) -> None:
+    tokeniser, reference = opened(make(), tmp_path), make()
+    reference.enable_truncation(MAX_LENGTH)
+    texts = [*fuzzed(11), "", " ", "happy " * 500]
+
+    assert isinstance(tokeniser, kind)
+    for start in range(0, len(texts), 256):
+        part = texts[start : start + 256]
+        assert tokeniser.encode(part) == [encoding.ids for encoding in reference.encode_batch(part)]
+
+
+def test_a_token_with_white_space_in_it_is_found_across_words(tmp_path: Path) -> None:
+    made = wordpiece()
+    made.add_tokens(["so happy"])
+    tokeniser = opened(made, tmp_path)
+
+    assert isinstance(tokeniser, WholeTokeniser)
+    assert tokeniser.encode(["so happy"]) == [[2, made.token_to_id("so happy"), 3]]
+
+
+def test_byte_level_texts_are_cut_between_their_special_tokens(tmp_path: Path) -> None:
+    tokeniser = opened(byte_level(), tmp_path)
+
+    short, long, nothing = tokeniser.encode(["so happy", "so happy " * 1000, ""])
+
+    assert (long[0], long[-1], len(long)) == (0, 2, MAX_LENGTH)
+    assert (short[0], short[-1]) == (0, 2)
+    assert nothing == [0, 2]
+    assert tokeniser.was_cut(long)
+    assert not tokeniser.was_cut(short)
+
+
+def test_what_a_tokenizer_file_says_about_cutting_and_padding_does_not_count(tmp_path: Path) -> None:
+    made = byte_level()
+    made.enable_truncation(5)
+    made.enable_padding(length=8)
+
+    [row] = opened(made, tmp_path).encode(["so happy and so sad today"])
+
+    assert row == byte_level().encode("so happy and so sad today").ids
+    assert len(row) > 5
+
+
+def word_level() -> Tokenizer:
+    made = Tokenizer(WordLevel({"[CLS]": 0, "[SEP]": 1, "a": 2}, unk_token="a"))
+    made.post_processor = processors.BertProcessing(("[SEP]", 1), ("[CLS]", 0))
+    return made
+
+
+def metaspace() -> Tokenizer:
+    """BPE, but of characters after SentencePiece's manner."""
+    made = Tokenizer(BPE({"<s>": 0, "</s>": 1, "a": 2}, []))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.post_processor = processors.RobertaProcessing(("</s>", 1), ("<s>", 0))
+    return made
+
+
+def endless() -> Tokenizer:
+    made = byte_level()
+    made.post_processor = processors.ByteLevel()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        pytest.param(word_level, r"WordLevel tokenizer of another kind: known are WordPiece", id="words"),
+        pytest.param(metaspace, r"BPE tokenizer of another kind", id="BPE of characters"),
+        pytest.param(endless, r"puts 0 special tokens around a text and should put two", id="no ends"),
+    ],
+)
+def test_other_kinds_are_refused_and_say_what_is_known(
+    make: Callable[[], Tokenizer], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ArtifactError, match=message):
+        opened(make(), tmp_path)
+
+
+def test_a_file_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json is no tokenizer"):
+        open_tokeniser(tmp_path / "tokenizer.json", MAX_LENGTH)

@@ -3,9 +3,10 @@
     manifest.json       what the model is, its calibration and scores, a hash of every file below
     config.json         the architecture, as Hugging Face transformers writes it
     tokenizer.json      the tokenizer, as Hugging Face tokenizers writes it
-    model.safetensors   half-precision weights, for a GPU and for further training
-    openvino.xml, .bin  the 8-bit graph, for a CPU
-    README.md, *.png    the model card and its pictures: for people, not loaded, not pinned
+    model.safetensors   the weights, for a GPU and for further training: in half precision where we trained
+                        them, as published where they were imported
+    openvino.xml, .bin  the graph for a CPU: 8 bits, or single precision
+    README.md, *.svg    the model card and its pictures: for people, not loaded, not pinned
 
 Nothing here is ever unpickled, and a folder that holds a pickle is refused: loading one runs code.
 """
@@ -66,6 +67,8 @@ class NeutralGate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of the logit; it follows those of the labels."""
     temperature: _Positive
     threshold: Annotated[float, Meta(ge=0, le=1)]
+    softening: Annotated[float, Meta(ge=-1, le=1)] = 0.0
+    """How the emotions' temperature grows with the gate's logit: temperature * exp(softening * logit)."""
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,8 +97,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Of `worker.model.text.normalise`."""
     created: datetime
     base: str
-    """The model that was fine-tuned."""
+    """The model that was fine-tuned, or imported."""
     data: list[DataSource]
+    """What it was fine-tuned on; empty for an imported model, whose authors know."""
     scores: dict[str, dict[str, float]]
     """Measured figures by "data set/split", such as {"emotion/test": {"accuracy": 0.93}}."""
     files: dict[str, FileEntry] = {}
@@ -131,12 +135,12 @@ class Artifact:
 
     @property
     def safetensors_path(self) -> Path:
-        """The half-precision weights; absent where the manifest does not list them."""
+        """The weights; absent where the manifest does not list them."""
         return self.path / _SAFETENSORS
 
     @property
     def openvino_path(self) -> Path:
-        """The 8-bit graph, beside its `.bin`; absent where the manifest does not list it."""
+        """The graph, beside its `.bin`; absent where the manifest does not list it."""
         return self.path / _OPENVINO[0]
 
     def has(self, name: str) -> bool:
@@ -331,7 +335,7 @@ def _reads_as_pickle(view: mmap.mmap) -> bool:
 
 
 def _for_people(name: str) -> bool:
-    return name == "README.md" or name.endswith(".png")
+    return name == "README.md" or name.endswith((".png", ".svg"))
 
 
 def _names(path: Path) -> Iterator[str]:

@@ -12,9 +12,11 @@ from worker.errors import ArtifactError
 from worker.model.artifact import Artifact
 from worker.model.backend import Backend, BackendName, make
 from worker.model.text import normalise
-from worker.model.tokenise import Tokeniser
+from worker.model.tokenise import open_tokeniser
 from worker.types import EMOTIONS, LABELS, Classified
 
+_MOST = 3.0
+"""Bound of the exponent that softens or sharpens an answer: no logit that was calibrated on comes near it."""
 _WARM_UP = ("so happy today", "i feel a bit lost and i do not know whom i could ask about it " * 6)
 
 
@@ -30,16 +32,20 @@ class Calibration:
     neutral_index: int | None
     neutral_temperature: float
     neutral_threshold: float
+    softening: float = 0.0
+    """The emotions' temperature is `temperature` * exp(`softening` * logit of neutral)."""
 
 
 def calibrated(logits: NDArray[np.float32], calibration: Calibration, *, gate: bool) -> Classified:
     """Probabilities and labels from logits (n, outputs).
 
     The emotions: softmax of logits / temperature (Guo et al. 2017, "On Calibration of Modern Neural
-    Networks"). Neutral: an independent sigmoid of its own logit / temperature; with `gate`, it is the label
-    wherever it reaches the artefact's threshold.
+    Networks"); where the artefact says so, the temperature of a post follows its neutral logit, because how
+    sure an answer among the six may be depends on whether one of them is expressed. Neutral: an independent
+    sigmoid of its own logit / temperature; with `gate`, it is the label wherever it reaches the artefact's
+    threshold.
     """
-    scaled = logits[:, calibration.columns].astype(np.float64) / calibration.temperature
+    scaled = logits[:, calibration.columns].astype(np.float64) / _temperatures(logits, calibration)
     scaled -= scaled.max(axis=1, keepdims=True)
     scores = np.exp(scaled)
     scores /= scores.sum(axis=1, keepdims=True)
@@ -51,6 +57,14 @@ def calibrated(logits: NDArray[np.float32], calibration: Calibration, *, gate: b
     if gate:
         label = np.where(neutral >= calibration.neutral_threshold, LABELS.index("neutral"), label)
     return Classified(scores, neutral, label)
+
+
+def _temperatures(logits: NDArray[np.float32], calibration: Calibration) -> NDArray[np.float64]:
+    """(n, 1), or (1, 1) where all posts have the same."""
+    if calibration.neutral_index is None or not calibration.softening:
+        return np.full((1, 1), calibration.temperature)
+    gate = logits[:, [calibration.neutral_index]].astype(np.float64)
+    return calibration.temperature * np.exp(np.clip(calibration.softening * gate, -_MOST, _MOST))
 
 
 class Classifier:
@@ -67,7 +81,7 @@ class Classifier:
         self._text_version = manifest.text_version
         self._gate = gate
         self._calibration = _calibration(artifact)
-        self._tokeniser = Tokeniser(artifact.tokenizer_path, manifest.max_length)
+        self._tokeniser = open_tokeniser(artifact.tokenizer_path, manifest.max_length)
         self.classify(self.prepare(_WARM_UP))
 
     def prepare(self, texts: Sequence[str]) -> list[list[int]]:
@@ -107,6 +121,7 @@ def _calibration(artifact: Artifact) -> Calibration:
         neutral_index=None if neutral is None else neutral.index,
         neutral_temperature=1.0 if neutral is None else neutral.temperature,
         neutral_threshold=1.0 if neutral is None else neutral.threshold,
+        softening=0.0 if neutral is None else neutral.softening,
     )
 
 

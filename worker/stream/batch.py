@@ -10,6 +10,7 @@ import msgspec
 
 from worker.errors import BadRecordError
 from worker.stream.decode import Deletion
+from worker.stream.pace import Pace
 from worker.types import Post, Record, TopicPartition
 
 
@@ -57,17 +58,18 @@ class Batch(msgspec.Struct, frozen=True):
 class BatchBuilder:
     """Collects entries until a batch is worth the model's time.
 
-    A batch is full at `max_records` records or `max_tokens` word pieces, whichever comes first: the token
-    budget bounds the model's time however long the posts are. It is due when full, or when its first entry
-    has waited `linger_s`.
+    A batch is full at `max_records` records or at as many word pieces as `pace` allows, whichever
+    comes first: they bound the model's time however long the posts are. It is due when full, or when its
+    first entry has waited `linger_s`.
     """
 
-    def __init__(self, *, max_records: int, max_tokens: int, linger_s: float) -> None:
+    def __init__(self, *, max_records: int, pace: Pace, linger_s: float) -> None:
         self._max_records = max_records
-        self._max_tokens = max_tokens
+        self._pace = pace
         self._linger_s = linger_s
         self._waiting: deque[tuple[float, Entry]] = deque()
         self._tokens = 0
+        self._budget = pace.budget(0.0)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -81,7 +83,7 @@ class BatchBuilder:
     @property
     def full(self) -> bool:
         """Whether the next batch has all it may have: nothing more needs to be fetched."""
-        return len(self._waiting) >= self._max_records or self._tokens >= self._max_tokens
+        return len(self._waiting) >= self._max_records or self._tokens >= self._budget
 
     def wait_s(self, now: float) -> float | None:
         """Seconds until a batch is due: 0 if it is, None while there is nothing."""
@@ -91,18 +93,34 @@ class BatchBuilder:
             return 0.0
         return max(0.0, self._waiting[0][0] + self._linger_s - now)
 
-    def take(self) -> Batch:
-        """The next batch: within both limits, but at least one entry if any is there."""
+    def take(self, time: float) -> Batch:
+        """The next batch: within both limits, but at least one entry if any is there.
+
+        Args:
+            time: Seconds since the epoch.
+        """
+        # It holds until the next batch is taken: a backlog is to be fetched in large batches too.
+        self._budget = self._pace.budget(self._age_s(time))
         entries: list[Entry] = []
         tokens = 0
         while self._waiting and len(entries) < self._max_records:
             size = len(self._waiting[0][1].tokens)
-            if entries and tokens + size > self._max_tokens:
+            if entries and tokens + size > self._budget:
                 break
             entries.append(self._waiting.popleft()[1])
             tokens += size
         self._tokens -= tokens
         return Batch(entries)
+
+    def took(self, tokens: int, seconds: float) -> None:
+        """The model has answered a batch of so many word pieces in so many seconds."""
+        self._pace.took(tokens, seconds)
+
+    def _age_s(self, time: float) -> float:
+        """Since the entry that has waited longest here was written to Kafka; 0 where that is not known."""
+        if not self._waiting or self._waiting[0][1].record.timestamp_ms < 0:
+            return 0.0
+        return max(0.0, time - self._waiting[0][1].record.timestamp_ms / 1000)
 
     def drop(self, partitions: Collection[TopicPartition]) -> None:
         """Forget the entries of `partitions`: another worker reads them now."""

@@ -59,7 +59,7 @@ class Loop:
         self._destination = destination
         self._clock = clock
         self._meter = meter
-        self._model = ModelStage(model)
+        self._model = ModelStage(model, clock.monotonic)
         self._waits = backoff()
 
     def run(self, finished: Callable[[], bool], drain_s: float) -> None:
@@ -85,6 +85,7 @@ class Loop:
         answered = self._collect()
         self._submit(now=self._clock.monotonic())  # 3 and 4: the model works on while we publish
         if answered is not None:
+            self._builder.took(answered.batch.tokens, answered.seconds)
             self._publish(answered)  # 5 and 6
         if answered is not None or not self._model.busy:
             self._meter.moved()  # a model that hangs is no movement, however many records come
@@ -126,13 +127,13 @@ class Loop:
         """Steps 3 and 4. While the model is busy only full batches go: waiting costs them nothing."""
         due = self._builder.full if self._model.busy else self._builder.wait_s(now) == 0.0
         if due and not self._model.full:
-            batch = self._builder.take()
+            batch = self._builder.take(self._clock.time())
             self._meter.batched(batch)
             self._model.submit(batch)
 
     def _publish(self, answered: Answered) -> None:
         """Steps 5 and 6, all or nothing."""
-        batch, answer = answered
+        batch, answer, _ = answered
         if not batch.entries:
             return
         now = self._clock.time()
@@ -170,7 +171,7 @@ class Loop:
                 log.warning("drain deadline passed: the records held will be read again by the next worker")
                 return
             if len(self._builder) and not self._model.full:
-                self._model.submit(self._builder.take())
+                self._model.submit(self._builder.take(self._clock.time()))
             answered = self._model.collect(left_s)
             if answered is not None:
                 self._publish(answered)

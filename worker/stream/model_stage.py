@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import NamedTuple
@@ -25,6 +25,8 @@ class Answered(NamedTuple):
 
     batch: Batch
     answer: Classified
+    seconds: float = 0.0
+    """What the model took for it."""
 
 
 class _Pending:
@@ -43,8 +45,9 @@ class ModelStage:
     the loop's thread is busy with.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, monotonic: Callable[[], float]) -> None:
         self._model = model
+        self._monotonic = monotonic
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._pending: deque[_Pending] = deque()
         self._failed_in_a_row = 0
@@ -95,13 +98,14 @@ class ModelStage:
         self._pending.clear()
 
     def _answer(self, batch: Batch) -> Answered:
+        start = self._monotonic()
         answered, failed = answer(self._model, batch)
         self._failed_in_a_row = 0 if len(answered.answer.label) else self._failed_in_a_row + failed
         if self._failed_in_a_row > _BROKEN_FROM:
             raise DataLossAvertedError(
                 f"the model failed on {self._failed_in_a_row} posts in a row: check it, then start again"
             )
-        return answered
+        return answered._replace(seconds=self._monotonic() - start)
 
     def close(self) -> None:
         """Do not wait: a model that hangs must not keep the process from ending."""
@@ -154,4 +158,4 @@ def _stack(answers: list[Classified]) -> Classified:
 def _without(answered: Answered, partitions: Collection[TopicPartition]) -> Answered:
     kept = [entry.partition not in partitions for entry in answered.batch.posts]
     rows = Classified(*(column[np.asarray(kept, dtype=bool)] for column in answered.answer))
-    return Answered(answered.batch.without(partitions), rows)
+    return answered._replace(batch=answered.batch.without(partitions), answer=rows)

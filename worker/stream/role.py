@@ -25,11 +25,22 @@ from worker.stream.kafka_source import KafkaSource
 from worker.stream.loop import Loop
 from worker.stream.meter import Meter
 from worker.stream.outcome import Destination
+from worker.stream.pace import Budget, Pace, Promise, fit, measure
 from worker.web.health import Health
 from worker.web.server import serve
 
 _GARBAGE_EVERY = 100_000
 """Container objects: a few batches' worth."""
+_LINGER_SHARE = 0.1
+"""Most of a promise that a post may spend waiting for company."""
+_USUAL_POSTS = (
+    "so happy today",
+    "i cannot believe they did this to us again, i am done with them",
+    "@user thank you so much for the ride home last night, it was a lovely evening http",
+    "does anybody know whether the trains run tonight? i am stuck at the station and a bit scared of walking",
+)
+"""As long as posts are: 24 word pieces on average."""
+_MEASURED_POSTS = (4, 16, 64, 256)
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +88,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
             source=source,
             publisher=publisher,
             model=classifier,
-            builder=builder(settings),
+            builder=builder(settings, promised_pace(settings, classifier, clock)),
             destination=destination(settings, classifier),
             clock=clock,
             meter=Meter(metrics, health, classifier.name),
@@ -112,12 +123,33 @@ def open_classifier(settings: Settings, metrics: Metrics) -> Classifier:
     return classifier
 
 
-def builder(settings: Settings) -> BatchBuilder:
-    """The batch builder that the settings ask for."""
+def builder(settings: Settings, pace: Pace | None = None) -> BatchBuilder:
+    """The batch builder that the settings ask for; without a pace the token budget of the settings stands."""
     batch = settings.batch
+    linger_ms = batch.linger_ms
+    if pace is not None and batch.slo_ms is not None:
+        linger_ms = min(linger_ms, batch.slo_ms * _LINGER_SHARE)
     return BatchBuilder(
-        max_records=batch.max_records, max_tokens=batch.max_tokens, linger_s=batch.linger_ms / 1000
+        max_records=batch.max_records, pace=pace or Budget(batch.max_tokens), linger_s=linger_ms / 1000
     )
+
+
+def promised_pace(settings: Settings, classifier: Classifier, clock: Clock) -> Pace | None:
+    """The pace that keeps `batch.slo_ms` with this model on this machine; None without such a promise."""
+    batch = settings.batch
+    if batch.slo_ms is None:
+        return None
+    posts = classifier.prepare(_USUAL_POSTS)
+    curve = fit(measure(classifier.classify, posts, _MEASURED_POSTS, clock.monotonic))
+    pace = Promise(batch.slo_ms / 1000, curve, batch.max_tokens)
+    log.info(
+        "a batch takes %.1f ms and %.1f us a word piece; at most %d of them keep p99 under %g ms",
+        curve.base_s * 1e3,
+        curve.token_s * 1e6,
+        pace.budget(0.0),
+        batch.slo_ms,
+    )
+    return pace
 
 
 def destination(settings: Settings, classifier: Classifier) -> Destination:
