@@ -29,7 +29,13 @@ _LABEL = msgspec.json.Decoder(Label)
 def run_offline(
     values: Iterable[bytes | None], classifier: Classifier, settings: Settings, clock: Clock
 ) -> Iterator[OutRecord]:
-    """One record out for each value in, in order: what the stream would have published for it."""
+    """One record out for each value in, in order: what the stream would have published for it.
+
+    Batches are filled, however long that takes: a model in 8 bits answers a little differently in another
+    batch, so what is in one must not depend on how fast the machine is.
+    """
+    batch = settings.batch.model_copy(update={"linger_ms": _NO_HURRY_S * 1000})
+    patient = settings.model_copy(update={"batch": batch})
     waiting = iter(values)
     while chunk := list(islice(waiting, _CHUNK)):
         log = MemoryLog()
@@ -41,7 +47,7 @@ def run_offline(
             source=source,
             publisher=MemoryPublisher(log),
             model=classifier,
-            builder=builder(settings),
+            builder=builder(patient),
             destination=destination(settings, classifier),
             clock=clock,
             meter=Meter(Metrics(), Health(clock, settings.worker.stall_s, ()), classifier.name),
