@@ -35,7 +35,7 @@ from training.model import by_length, pad
 from training.scores import accuracy
 from worker.model import artifact
 from worker.model.text import normalise
-from worker.model.tokenise import Tokeniser
+from worker.model.tokenise import open_tokeniser
 
 Batch = dict[str, NDArray[np.int64]]
 Peer = Callable[[Sequence[Batch]], list[NDArray[np.float32]]]
@@ -131,7 +131,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
 
     model = artifact.load(options.model)
-    tokeniser = Tokeniser(model.tokenizer_path, model.manifest.max_length)
+    tokeniser = open_tokeniser(model.tokenizer_path, model.manifest.max_length)
     lines = options.texts.read_text(encoding="utf-8").splitlines()[: options.limit]
     rows = tokeniser.encode([normalise(line, model.manifest.text_version) for line in lines])
     timed, _ = batches_of(rows, options.batch)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +26,35 @@ _INTERRUPTED = 130
 
 
 class _Plugins(click.Group):
-    """Commands of other packages of the distribution, loaded only when asked for."""
+    """A group that takes commands of other packages of the distribution, loaded only when asked for.
+
+    They are entry points of the group `moodstream.commands`: one called `train` is a command, one called
+    `model.import` a command of the group `model`.
+    """
+
+    group_class = type  # Groups within this one take plug-ins too.
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *(point.name for point in _points())})
+        return sorted({*super().list_commands(ctx), *_points(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
-        for point in _points():
-            if point.name == cmd_name:
-                command = point.load()
-                return command if isinstance(command, click.Command) else None
-        return None
+        point = _points(ctx).get(cmd_name)
+        command = None if point is None else point.load()
+        return command if isinstance(command, click.Command) else None
 
 
-def _points() -> Any:
-    return entry_points(group="moodstream.commands")
+def _points(ctx: click.Context) -> dict[str, EntryPoint]:
+    """The plug-ins of the group that a context belongs to, by the name of their command."""
+    path = ""
+    while ctx.parent is not None:
+        path = f"{ctx.info_name}.{path}"
+        ctx = ctx.parent
+    within = [point for point in entry_points(group="moodstream.commands") if point.name.startswith(path)]
+    named = {point.name.removeprefix(path): point for point in within}
+    return {name: point for name, point in named.items() if "." not in name}
 
 
 @click.group(cls=_Plugins, context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,6 +67,11 @@ cli.add_command(topics)
 
 
 @cli.command()
+@click.option(
+    "--slo-ms",
+    metavar="MS",
+    help="Experimental. Aim: p99 from written to committed. Short for --set batch.slo_ms=MS.",
+)
 @settings_options
 def worker(settings: Settings) -> None:
     """Label the posts of the input topics, exactly once, until SIGTERM."""
@@ -159,18 +175,80 @@ def classify(settings: Settings, file: Any, as_json: bool) -> None:
     help="A folder with SPLIT.txt (text;label) or SPLIT.jsonl, or such a file.",
 )
 @click.option("--split", default="test", show_default=True, help="Which part of the folder.")
+@click.option(
+    "--compare",
+    nargs=2,
+    metavar="A B",
+    help="Two models, each a folder or 'bundled', on the same texts: which is better, and how sure.",
+)
+@click.option(
+    "--reliability",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.svg",
+    help="Draw how often the model is right at each confidence (one model only).",
+)
 @json_option
 @settings_options
-def evaluate(settings: Settings, data: Path, split: str, as_json: bool) -> None:
+def evaluate(
+    *,
+    settings: Settings,
+    data: Path,
+    split: str,
+    compare: tuple[str, str] | None,
+    reliability: Path | None,
+    as_json: bool,
+) -> None:
     """Score the model on labelled texts, through the serving path."""
-    from worker.replay.evaluate import evaluate_data
+    from worker.replay.evaluate import compare_data, evaluate_data
 
-    evaluate_data(data, split, settings, as_json=as_json)
+    if reliability is not None and reliability.suffix != ".svg":
+        raise click.BadParameter(f"{reliability.name}: the diagram is an SVG: name it FILE.svg")
+    if compare is None:
+        evaluate_data(data, split, settings, reliability=reliability, as_json=as_json)
+    elif reliability is None:
+        compare_data(data, split, compare, settings, as_json=as_json)
+    else:
+        raise click.UsageError("--reliability draws one model: leave out --compare")
+
+
+@cli.command()
+@click.option("--model", metavar="DIR", help="A model folder, or 'bundled'; else the one of the settings.")
+@click.option(
+    "--posts",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Posts, one a line (or text;label): how many labels change when they are disturbed.",
+)
+@click.option(
+    "--eec",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The Equity Evaluation Corpus as published (CSV): scores by gender and by race.",
+)
+@click.option(
+    "--at-least",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Exit with 1 where the suite's MFT, INV or DIR cases pass less often than this.",
+)
+@json_option
+@settings_options
+def behaviour(
+    *,
+    settings: Settings,
+    model: str | None,
+    posts: Path | None,
+    eec: Path | None,
+    at_least: float | None,
+    as_json: bool,
+) -> None:
+    """Test what the model does with plain cases, disturbed texts and who is spoken of (CheckList)."""
+    from worker.replay.behaviour.command import Order, run
+
+    sys.exit(run(settings, Order(model, posts, eec, at_least, as_json)))
 
 
 @cli.group()
 def model() -> None:
-    """Look at and check model artefacts."""
+    """Look at, check and import model artefacts."""
 
 
 @model.command()
@@ -231,6 +309,116 @@ def stream(settings: Settings, texts: Path | None, records: int, as_json: bool) 
         click.echo(msgspec.json.encode(report.as_json(speeds)))
     else:
         Console().print(report.as_table(speeds, "moodstream bench stream"))
+
+
+@bench.command()
+@click.option(
+    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    help="To measure each system for.",
+)
+@click.option("--only", multiple=True, metavar="WORDS", help="Systems with these words in their name.")
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.svg",
+    help="Draw throughput against latency.",
+)
+@json_option
+@settings_options
+def cpu(
+    *,
+    settings: Settings,
+    texts: Path | None,
+    seconds: float,
+    only: tuple[str, ...],
+    picture: Path | None,
+    as_json: bool,
+) -> None:
+    """Posts per second on this CPU, from text to answer: this classifier and what else could run the model.
+
+    The model is that of the settings, in every system. The peers come with the extra `bench`.
+    """
+    from worker.bench import report
+    from worker.bench.cpu import run
+    from worker.bench.picture import throughput_svg
+    from worker.bench.texts import read_texts
+    from worker.model.bundled import bundled_model
+
+    found = run(settings.model.path or bundled_model(), read_texts(texts), seconds=seconds, only=only)
+    speeds = {name: one.posts_per_s for name, one in found.items()}
+    if picture is not None:
+        points = {name: (one.p50_ms, one.posts_per_s) for name, one in found.items()}
+        ours = [name for name in found if name.startswith("moodstream")]
+        drawn = throughput_svg(points, ours=ours, title="One model on one CPU")
+        picture.write_text(drawn, encoding="utf-8")
+    if as_json:
+        figures = report.as_json(speeds)
+        click.echo(msgspec.json.encode({n: figures[n] | msgspec.to_builtins(found[n]) for n in found}))
+    else:
+        Console().print(report.as_table(speeds, "moodstream bench cpu"))
+
+
+@bench.command()
+@click.option(
+    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
+)
+@click.option(
+    "--slo-ms", metavar="MS", help="The worker's promise; without it batches are as large as allowed."
+)
+@click.option(
+    "--load",
+    "shares",
+    multiple=True,
+    type=click.FloatRange(min=0, max=2, min_open=True),
+    default=(0.5, 0.8, 0.95),
+    show_default=True,
+    help="Share of the worker's capacity; give it again for several.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=30.0,
+    show_default=True,
+    help="How long each load lasts.",
+)
+@click.option("--backlog", default=30_000, show_default=True, help="Posts to measure the capacity with.")
+@json_option
+@settings_options
+def latency(
+    *,
+    settings: Settings,
+    texts: Path | None,
+    shares: tuple[float, ...],
+    seconds: float,
+    backlog: int,
+    as_json: bool,
+) -> None:
+    """How long posts wait for their label through a real Kafka, sent by a schedule (open loop).
+
+    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed).
+    """
+    from worker.bench import report
+    from worker.bench.latency import run
+    from worker.bench.texts import read_texts
+
+    found = run(
+        read_texts(texts),
+        shares,
+        slo_ms=settings.batch.slo_ms,
+        seconds=seconds,
+        bootstrap=os.environ.get("KAFKA_BOOTSTRAP"),
+        capacity_posts=backlog,
+    )
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        Console().print(report.waits_table(found))
 
 
 def main() -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import click
@@ -142,15 +144,43 @@ def test_usage_errors_exit_with_two(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.code == 2
 
 
+def all_commands() -> Iterator[tuple[str, str | None]]:
+    """Every command, and every command of a group, plug-ins included."""
+    top = click.Context(cli)
+    for name in cli.list_commands(top):
+        yield name, None
+        group = cli.get_command(top, name)
+        if isinstance(group, click.Group):
+            yield from ((name, sub) for sub in group.list_commands(click.Context(group, top, name)))
+
+
+def test_plug_ins_add_commands_at_the_top_and_to_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = [
+        EntryPoint(name, "tests.unit.test_cli:plugged", "moodstream.commands")
+        for name in ("extra", "model.convert", "model.deep.down")
+    ]
+    monkeypatch.setattr(command_line, "entry_points", lambda group: installed)
+    known = set(all_commands())
+
+    assert {("extra", None), ("model", "convert"), ("model", "verify")} <= known
+    assert ("model.convert", None) not in known
+    assert run("extra").stdout == run("model", "convert").stdout == "plugged in\n"
+    assert "convert" in run("model", "--help").stdout
+    with pytest.raises(click.exceptions.UsageError, match="No such command 'convert'"):
+        cli.main(["convert"], standalone_mode=False)
+
+
+@click.command()
+def plugged() -> None:
+    """Stands for a command of another package."""
+    click.echo("plugged in")
+
+
 def test_every_command_of_the_readme_exists() -> None:
     """And every option that it names."""
     text = README.read_text(encoding="utf-8")
     commands = set(re.findall(r"(?m)`?moodstream ([a-z]+(?: [a-z]+)?)", text))
-    known = {
-        name if sub is None else f"{name} {sub}"
-        for name in cli.list_commands(None)  # type: ignore[arg-type]
-        for sub in [None, *getattr(cli.get_command(None, name), "commands", {})]  # type: ignore[arg-type]
-    }
+    known = {name if sub is None else f"{name} {sub}" for name, sub in all_commands()}
     for command in commands:
         words = command.split()
         assert command in known or words[0] in known, command

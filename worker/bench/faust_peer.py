@@ -10,9 +10,12 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import faust
+
+from worker.bench.cpu_peers import network, tokenizer
 
 _NULL = {"label": "sadness", "score": 1 / 6}
 
@@ -43,15 +46,14 @@ def main(bootstrap: str, topic: str, out: str, group: str, model: str | None = N
 
 
 def _pipeline(folder: str) -> Callable[[str], dict[str, Any]]:
-    from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast, pipeline
+    from transformers import pipeline
 
-    tokenizer: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_file=f"{folder}/tokenizer.json",
-        pad_token="[PAD]",  # noqa: S106 - not a password
-        model_max_length=128,
+    classify: Any = pipeline(
+        "text-classification",
+        model=network(Path(folder)),
+        tokenizer=tokenizer(Path(folder)),
+        truncation=True,
     )
-    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True).float()
-    classify: Any = pipeline("text-classification", model=model, tokenizer=tokenizer, truncation=True)
     return lambda text: classify(text)[0]
 
 

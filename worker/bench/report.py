@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from worker.bench.latency import Found
+
 
 def ratios(speeds: Mapping[str, float]) -> dict[str, dict[str, float]]:
     """Of each system to each other one of the same run."""
@@ -33,4 +35,22 @@ def as_table(speeds: Mapping[str, float], title: str) -> Table:
     for name, speed in speeds.items():
         shares = [f"{by_peer[name][peer]:.2f}" if peer in by_peer[name] else "" for peer in speeds]
         table.add_row(name, f"{speed:,.0f}", *shares)
+    return table
+
+
+def waits_table(found: Found) -> Table:
+    """What posts waited at each share of the capacity."""
+    promise = "no promise" if found.slo_ms is None else f"--slo-ms {found.slo_ms:g}"
+    table = Table(title=f"moodstream bench latency, {promise}, capacity {found.capacity:,.0f} posts/s")
+    for name in ("of capacity", "posts/s", "posts", "lost", "p50 ms", "p99 ms", "p99.9 ms", "worst ms"):
+        table.add_column(name, justify="right")
+    for one in found.loads:
+        waits = (one.p50_ms, one.p99_ms, one.p999_ms, one.worst_ms)
+        table.add_row(
+            f"{one.share:.0%}",
+            f"{one.posts_per_s:,.0f}",
+            f"{one.posts:,}",
+            str(one.lost),
+            *(f"{wait:,.1f}" for wait in waits),
+        )
     return table

@@ -126,11 +126,37 @@ def create(bootstrap: str, *topics: str) -> None:
     probe.close()
 
 
-def measure(system: System, bootstrap: str, topic: str, logs: Path) -> float:
-    """Records per second of one system, alone on the machine but for Kafka; it writes its log to `logs`.
+class Started:
+    """A competitor at work: what it has put out so far."""
+
+    def __init__(self, out: str, probe: Consumer) -> None:
+        self.out = out
+        """The topic that it writes to."""
+        self._probe = probe
+
+    def arrived(self) -> int:
+        """Records in its topic; each transaction's marker counts one a partition, less than 1% of a batch."""
+        return _arrived(self._probe, self.out)
+
+    def await_records(self, records: int, within_s: float) -> None:
+        """Return when it has put out so many.
+
+        Raises:
+            DependencyError: It takes longer.
+        """
+        deadline = time.monotonic() + within_s
+        while self.arrived() < records:
+            if time.monotonic() > deadline:
+                raise DependencyError("the worker", f"did not send {records} records in {within_s:.0f} s")
+            time.sleep(_OBSERVE_S)
+
+
+@contextmanager
+def started(system: System, bootstrap: str, topic: str, logs: Path) -> Iterator[Started]:
+    """A competitor that reads `topic` from its beginning and has sent its first record; logs go to `logs`.
 
     Raises:
-        DependencyError: it sent nothing within two minutes, or ended.
+        DependencyError: It sent nothing within two minutes, or ended.
     """
     run = f"bench-{time.time_ns()}"
     out = f"{run}-out"
@@ -143,12 +169,23 @@ def measure(system: System, bootstrap: str, topic: str, logs: Path) -> float:
         env={**_environment(names, run), **system.environment},
     )
     probe = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{run}-probe"})
+    at = Started(out, probe)
     try:
-        process.start(lambda: _arrived(probe, out) > 0, within_s=_START_S)
-        return _slope(probe, out, system)
+        process.start(lambda: at.arrived() > 0, within_s=_START_S)
+        yield at
     finally:
         process.kill()
         probe.close()
+
+
+def measure(system: System, bootstrap: str, topic: str, logs: Path) -> float:
+    """Records per second of one system, alone on the machine but for Kafka.
+
+    Raises:
+        DependencyError: As `started`.
+    """
+    with started(system, bootstrap, topic, logs) as at:
+        return slope(at, system.records, at_most_s=system.at_most_s)
 
 
 def _environment(names: dict[str, str], run: str) -> dict[str, str]:
@@ -162,20 +199,21 @@ def _environment(names: dict[str, str], run: str) -> dict[str, str]:
     }
 
 
-def _slope(probe: Consumer, out: str, system: System) -> float:
+def slope(at: Started, records: int, *, at_most_s: float) -> float:
+    """Records per second, from the first quarter of `records` or five seconds until all, or for a time."""
     warm_at = time.monotonic() + _WARM_UP_S
-    while _arrived(probe, out) < system.records // 4 and time.monotonic() < warm_at:
+    while at.arrived() < records // 4 and time.monotonic() < warm_at:
         time.sleep(_OBSERVE_S)
-    first_at, first = time.monotonic(), _arrived(probe, out)
+    first_at, first = time.monotonic(), at.arrived()
     last_at, last = first_at, first
-    while last < system.records and last_at - first_at < system.at_most_s:
+    while last < records and last_at - first_at < at_most_s:
         time.sleep(_OBSERVE_S)
-        last_at, last = time.monotonic(), _arrived(probe, out)
+        last_at, last = time.monotonic(), at.arrived()
     return (last - first) / (last_at - first_at)
 
 
 def _arrived(probe: Consumer, topic: str) -> int:
-    """Records in a topic; each transaction's marker counts one a partition, less than 1% of a batch."""
+    """Records and markers in a topic."""
     marks = (probe.get_watermark_offsets(TopicPartition(topic, part)) for part in range(PARTITIONS))
     return sum(mark[1] for mark in marks if mark is not None)
 
@@ -202,8 +240,8 @@ def _batches(building: BatchBuilder, rows: Sequence[list[int]]) -> list[Batch]:
     for entry in entries:
         building.add([entry], now=0.0)
         if building.full:
-            batches.append(building.take())
-    return batches or [building.take()]
+            batches.append(building.take(time=0.0))
+    return batches or [building.take(time=0.0)]
 
 
 def run(settings: Settings, texts: Sequence[str], *, bootstrap: str | None, records: int) -> dict[str, float]:

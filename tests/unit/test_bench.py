@@ -1,0 +1,74 @@
+"""Benchmarks: how they measure, and what they draw."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from worker.bench.cpu_peers import measure
+from worker.bench.picture import throughput_svg
+from worker.cli import cli
+from worker.errors import ConfigurationError
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_every_call_has_its_number_of_posts_and_goes_on_where_the_last_one_ended() -> None:
+    seen: list[str] = []
+
+    def answer(texts: Sequence[str]) -> None:
+        assert len(texts) == 2
+        seen.extend(texts)
+
+    found = measure(answer, ["a", "b", "c"], posts=2, seconds=0.01)
+
+    assert seen[:6] == ["a", "b", "c", "a", "b", "c"]
+    assert found["posts_at_once"] == 2
+    assert found["posts_per_s"] > 0
+
+
+def test_the_picture_shows_every_system_and_joins_ours() -> None:
+    points = {"slow & old": (1000.0, 50.0), "ours, 1": (2.0, 400.0), "ours, 64": (30.0, 2000.0)}
+
+    drawn = ElementTree.fromstring(
+        throughput_svg(points, ours=["ours, 1", "ours, 64"], title="t")
+    )  # our own words
+
+    places = {
+        text.text: (float(dot.attrib["cx"]), float(dot.attrib["cy"]))
+        for dot, text in zip(
+            drawn.iter(f"{SVG}circle"), [t for t in drawn.iter(f"{SVG}text") if t.text in points], strict=True
+        )
+    }
+    assert places["ours, 1"][0] < places["ours, 64"][0] < places["slow & old"][0]
+    assert places["ours, 64"][1] < places["ours, 1"][1] < places["slow & old"][1]
+    [line] = drawn.iter(f"{SVG}polyline")
+    assert line.attrib["points"].count(",") == 2
+
+
+def test_a_system_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ConfigurationError, match="transformers pipeline, one by one"):
+        CliRunner().invoke(cli, ["bench", "cpu", "--only", "nothing"], catch_exceptions=False)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_classifier_and_its_peers_answer_the_same_posts(tmp_path: Path) -> None:
+    only = ["pipeline, batches", "ONNX Runtime int8", "OpenVINO int8, sorted", "moodstream, 16 at once"]
+    options = [option for words in only for option in ("--only", words)]
+
+    done = CliRunner().invoke(
+        cli,
+        ["bench", "cpu", "--seconds", "0.3", *options, "--picture", str(tmp_path / "b.svg"), "--json"],
+        catch_exceptions=False,
+    )
+
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert len(found) == len(only)
+    assert all(one["posts_per_s"] > 0 and one["p50_ms"] > 0 for one in found.values())
+    assert ElementTree.parse(tmp_path / "b.svg").getroot().tag == f"{SVG}svg"

@@ -1,0 +1,201 @@
+"""`moodstream bench latency`: how long posts wait, at shares of what the worker can do, on a real Kafka.
+
+Open loop: every post has its time in a schedule drawn beforehand (a Poisson process), is sent then whether or
+not earlier ones have been answered, and its wait is counted from the schedule. A sender that falls behind, or
+a worker that stalls, thus shows in the figures instead of slowing the load down (coordinated omission).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from confluent_kafka import Consumer, Producer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from worker.bench.stream import Started, System, kafka, preload, slope, started
+from worker.errors import DependencyError
+
+_WARM_UP_SHARE = 0.2
+"""Of the posts of a load, the first ones, that are not counted."""
+_PATIENCE_S = 60.0
+_BATCH = 512
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """What posts waited, from their time in the schedule until a read-committed consumer had the label."""
+
+    share: float
+    """Of the capacity."""
+    posts_per_s: float
+    posts: int
+    lost: int
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+    worst_ms: float
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What a run gave."""
+
+    slo_ms: float | None
+    capacity: float
+    """Posts per second with a backlog."""
+    loads: list[Waits]
+
+
+@dataclass(frozen=True)
+class Load:
+    """Posts at a rate."""
+
+    texts: Sequence[str]
+    rate: float
+    seconds: float
+
+
+def run(
+    texts: Sequence[str],
+    shares: Sequence[float],
+    *,
+    slo_ms: float | None,
+    seconds: float,
+    bootstrap: str | None,
+    capacity_posts: int,
+) -> Found:
+    """Measure the capacity of one worker with a backlog, then what posts wait at shares of it.
+
+    Args:
+        texts: Posts; used again from the beginning where they do not suffice.
+        shares: Of the capacity, each a load of its own.
+        slo_ms: The worker's promise; None for a worker without one.
+        seconds: How long each load lasts.
+        bootstrap: Kafka to use; None starts one.
+        capacity_posts: Posts of the backlog.
+
+    Raises:
+        DependencyError: The worker or Kafka failed.
+    """
+    environment = {} if slo_ms is None else {"MOODSTREAM_BATCH__SLO_MS": str(slo_ms)}
+    with kafka(bootstrap) as servers, tempfile.TemporaryDirectory(prefix="moodstream-bench-") as logs:
+        topic = f"bench-{time.time_ns()}"
+        preload(servers, topic, texts, capacity_posts)
+        system = System("moodstream", ["-m", "worker", "worker"], environment, capacity_posts)
+        with started(system, servers, topic, Path(logs)) as at:
+            capacity = slope(at, capacity_posts, at_most_s=20.0)
+            at.await_records(capacity_posts, _PATIENCE_S)
+            loads = [
+                _measure(at, Load(texts, share * capacity, seconds), servers, topic, share)
+                for share in track(shares, console=Console(stderr=True), description="measuring")
+            ]
+    return Found(slo_ms, capacity, loads)
+
+
+def schedule(load: Load) -> NDArray[np.float64]:
+    """(n,) seconds from the start at which posts are due: exponential gaps, the same ones in every run."""
+    gaps = np.random.default_rng(0).exponential(1 / load.rate, max(1, int(load.rate * load.seconds)))
+    return np.cumsum(gaps)
+
+
+def _measure(at: Started, load: Load, servers: str, topic: str, share: float) -> Waits:
+    due = schedule(load)
+    name = f"{share:g}-{time.time_ns()}"
+    reader = _Reader(servers, at.out, name, len(due))
+    start = reader.start()
+    _send(servers, topic, name, load.texts, due + start)
+    arrived = reader.finish(_PATIENCE_S)
+    counted = slice(int(len(due) * _WARM_UP_SHARE), None)
+    waits = (arrived - (due + start))[counted]
+    answered = waits[np.isfinite(waits)]
+    if not len(answered):
+        raise DependencyError("the worker", f"answered no post of the load at {share:.0%} of its capacity")
+    p50, p99, p999 = 1000 * np.quantile(answered, [0.5, 0.99, 0.999])
+    return Waits(
+        share=share,
+        posts_per_s=round(load.rate, 1),
+        posts=len(waits),
+        lost=len(waits) - len(answered),
+        p50_ms=round(float(p50), 1),
+        p99_ms=round(float(p99), 1),
+        p999_ms=round(float(p999), 1),
+        worst_ms=round(float(1000 * answered.max()), 1),
+    )
+
+
+def _send(servers: str, topic: str, name: str, texts: Sequence[str], due: NDArray[np.float64]) -> None:
+    """Send post i, with `name/i` as its id, at its time; `due` in monotonic seconds."""
+    producer = Producer({"bootstrap.servers": servers, "linger.ms": 1})
+    for index, at in enumerate(due.tolist()):
+        while (wait_s := at - time.monotonic()) > 0:
+            producer.poll(min(wait_s, 0.05))
+        post = {"id": f"{name}/{index}", "text": texts[index % len(texts)], "source": "bench"}
+        value = msgspec.json.encode(post)
+        producer.produce(topic, value, str(index).encode())
+    if producer.flush(_PATIENCE_S):
+        raise DependencyError("kafka", f"did not take the posts within {_PATIENCE_S:.0f} s")
+
+
+class _Reader:
+    """Notes when the label of each post of a load arrives, in a thread of its own."""
+
+    def __init__(self, servers: str, topic: str, name: str, posts: int) -> None:
+        self._name = name
+        self._arrived = np.full(posts, np.inf)
+        self._left = posts
+        self._ready, self._stop = threading.Event(), threading.Event()
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": servers,
+                "group.id": f"{topic}-reader-{time.time_ns()}",
+                "auto.offset.reset": "latest",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 5,
+            }
+        )
+        self._consumer.subscribe([topic], on_assign=lambda *_: self._ready.set())
+        self._thread = threading.Thread(target=self._read, name="reader", daemon=True)
+
+    def start(self) -> float:
+        """Wait until it reads; the time from which the schedule counts, in monotonic seconds."""
+        self._thread.start()
+        if not self._ready.wait(_PATIENCE_S):
+            raise DependencyError("kafka", "did not let the benchmark read the labels")
+        return time.monotonic() + 1.0  # the first fetch fixes where `latest` is
+
+    def finish(self, within_s: float) -> NDArray[np.float64]:
+        """(posts,) when each label arrived, in monotonic seconds; infinite where it did not."""
+        deadline = time.monotonic() + within_s
+        while self._left > 0 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self._stop.set()
+        self._thread.join()
+        self._consumer.close()
+        return self._arrived
+
+    def _read(self) -> None:
+        decode = msgspec.json.Decoder(_Id).decode
+        while not self._stop.is_set():
+            for message in self._consumer.consume(_BATCH, 0.01):
+                if message.error() is None and message.value():
+                    self._note(str(decode(message.value() or b"").id))
+
+    def _note(self, post: str) -> None:
+        name, _, index = post.partition("/")
+        if name == self._name and not np.isfinite(self._arrived[int(index)]):
+            self._arrived[int(index)] = time.monotonic()
+            self._left -= 1
+
+
+class _Id(msgspec.Struct):
+    """Of a label, what matters here."""
+
+    id: int | str
