@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 from training.data import SIX, Split
 from training.scores import macro_f1
 from worker.model.artifact import NeutralGate
+from worker.model.classifier import Calibration as ServingCalibration
+from worker.model.classifier import calibrated
+from worker.types import Classified
 
 Logits = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
 _RANGE = (0.05, 20.0)
 """Temperatures looked at. Fine-tuned encoders land between 0.5 and 3."""
+_SOFTENINGS = (-0.3, 0.3)
+"""Looked at. A gate's logit lies between -8 and 8 or so, and both ends then halve or double a temperature."""
 _THRESHOLDS = np.linspace(0.05, 0.95, 91)
 
 
@@ -28,13 +33,24 @@ class Calibration(msgspec.Struct, frozen=True):
 
     def emotions(self, logits: Logits) -> Floats:
         """(n, 6) probabilities of the emotions, from (n, 6 or 7) logits."""
-        return softmax(logits[:, :SIX] / self.temperature)
+        return self._answer(logits).scores
 
     def neutrality(self, logits: Logits) -> Floats:
         """(n,) probability that none of the six is expressed; 0 where there is no gate."""
-        if self.neutral is None:
-            return np.zeros(len(logits))
-        return sigmoid(logits[:, self.neutral.index] / self.neutral.temperature)
+        return self._answer(logits).neutral
+
+    def _answer(self, logits: Logits) -> Classified:
+        """What the worker makes of these logits."""
+        gate = self.neutral
+        serving = ServingCalibration(
+            columns=tuple(range(SIX)),
+            temperature=self.temperature,
+            neutral_index=None if gate is None else gate.index,
+            neutral_temperature=1.0 if gate is None else gate.temperature,
+            neutral_threshold=1.0 if gate is None else gate.threshold,
+            softening=0.0 if gate is None else gate.softening,
+        )
+        return calibrated(logits, serving, gate=False)
 
     def figures(self) -> dict[str, float]:
         """The numbers, for people."""
@@ -42,11 +58,15 @@ class Calibration(msgspec.Struct, frozen=True):
         if self.neutral is not None:
             figures["neutral temperature"] = self.neutral.temperature
             figures["neutral threshold"] = self.neutral.threshold
+            figures["softening"] = self.neutral.softening
         return figures
 
 
 def calibrate(validation: Sequence[tuple[Split, Logits]]) -> Calibration:
     """Fit the temperatures by negative log-likelihood and the gate's threshold by macro F1.
+
+    One temperature for all posts is too mild for texts that plainly express an emotion and too bold for
+    those that hardly do; with a gate, it therefore follows the gate's logit (`softening`), fitted with it.
 
     Every source counts the same whatever its size: the model shall be as honest about the one as
     about the other. The gate is fitted on the sources that know both kinds of text; one without
@@ -55,39 +75,44 @@ def calibrate(validation: Sequence[tuple[Split, Logits]]) -> Calibration:
     Args:
         validation: Each source's validation split, with the network's logits for it.
     """
-    emotional = [
-        (logits[split.emotion >= 0, :SIX], split.emotion[split.emotion >= 0])
-        for split, logits in validation
-        if (split.emotion >= 0).any()
-    ]
-    temperature = _fit(
-        lambda t: float(np.mean([_emotion_nll(logits / t, truth) for logits, truth in emotional]))
-    )
     gated = [
         (split, logits)
         for split, logits in validation
         if logits.shape[1] > SIX and (split.neutral == 1).any() and (split.neutral == 0).any()
     ]
-    return Calibration(temperature, _gate(gated) if gated else None)
+    emotional = [
+        (logits[split.emotion >= 0], split.emotion[split.emotion >= 0])
+        for split, logits in validation
+        if (split.emotion >= 0).any()
+    ]
+    if not gated:
+        return Calibration(_temperature(emotional, 0.0)[0], None)
+    softening = _fit(lambda k: _temperature(emotional, k)[1], *_SOFTENINGS)
+    gate = msgspec.structs.replace(_gate(gated), softening=softening)
+    return Calibration(_temperature(emotional, softening)[0], gate)
 
 
-def softmax(logits: NDArray[np.floating]) -> Floats:
-    """(n, k) probabilities from (n, k) logits."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    powers = np.exp(shifted)
-    total: Floats = powers / powers.sum(axis=1, keepdims=True)
-    return total
+def _temperature(
+    emotional: Sequence[tuple[Logits, NDArray[np.intp]]], softening: float
+) -> tuple[float, float]:
+    """The best temperature at a softening, and the mean negative log-likelihood that it leaves."""
+    softened = [
+        (logits[:, :SIX] / np.exp(softening * logits[:, [SIX]]) if softening else logits[:, :SIX], truth)
+        for logits, truth in emotional
+    ]
 
+    def loss(temperature: float) -> float:
+        return float(np.mean([_emotion_nll(logits / temperature, truth) for logits, truth in softened]))
 
-def sigmoid(logits: NDArray[np.floating]) -> Floats:
-    """(n,) probabilities from (n,) logits, without overflow."""
-    half: Floats = 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))
-    return half
+    temperature = _fit_temperature(loss)
+    return temperature, loss(temperature)
 
 
 def _gate(gated: Sequence[tuple[Split, Logits]]) -> NeutralGate:
     known = [(logits[split.neutral >= 0, SIX], split.neutral[split.neutral >= 0]) for split, logits in gated]
-    temperature = _fit(lambda t: float(np.mean([_binary_nll(logits / t, truth) for logits, truth in known])))
+    temperature = _fit_temperature(
+        lambda t: float(np.mean([_binary_nll(logits / t, truth) for logits, truth in known]))
+    )
     draft = Calibration(1.0, NeutralGate(index=SIX, temperature=temperature, threshold=0.5))
     cases = [_seven_way(split, logits, draft) for split, logits in gated]
     quality = [
@@ -124,17 +149,19 @@ def _binary_nll(logits: Logits, truth: NDArray[np.intp]) -> float:
     return float((np.logaddexp(0, logits) - truth * logits).mean())
 
 
-def _fit(loss: Callable[[float], float]) -> float:
-    """The temperature of least loss, by golden-section search in its logarithm.
-
-    Both losses are convex in 1/temperature, so there is one valley.
-    """
+def _fit_temperature(loss: Callable[[float], float]) -> float:
+    """The temperature of least loss; both losses are convex in 1/temperature, so there is one valley."""
     low, high = np.log(_RANGE)
+    return round(float(np.exp(_fit(lambda t: loss(float(np.exp(t))), low, high))), 4)
+
+
+def _fit(loss: Callable[[float], float], low: float, high: float) -> float:
+    """Where a loss with one valley is least between two bounds, by golden-section search."""
     ratio = (np.sqrt(5) - 1) / 2
     while high - low > 1e-4:
         left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if loss(float(np.exp(left))) < loss(float(np.exp(right))):
+        if loss(float(left)) < loss(float(right)):
             high = right
         else:
             low = left
-    return round(float(np.exp((low + high) / 2)), 4)
+    return round(float((low + high) / 2), 4)

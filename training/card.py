@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from string import Template
 
 from training.data import Source
+from training.model import Base
 from training.recipe import Recipe
+from training.request import Request
+from worker.model import artifact
 from worker.model.artifact import Manifest
 
 _FRONT = Template("""\
@@ -55,7 +59,7 @@ release, which reviews to read first.
 
 The weights load with transformers as well. A text must first go through
 `worker.model.text.normalise`, version $text_version: links become `http`, mentions `@user`. Divide
-the logits of the six by $temperature before the softmax; $gate
+the logits of the six by $temperature$softening before the softmax; $gate
 
 ## Data
 
@@ -69,9 +73,12 @@ repeated text stayed once, with the mean of its labels as a soft target. $mappin
 ## Training
 
 Recipe `$recipe`: $recipe_line. The loss is cross-entropy with soft targets over the six, on the rows
-that express one of them$neutral_loss. Test data were read once, after every choice had been made.
+that express one of them$neutral_loss. $teachers
+Test data were read once, after every choice had been made.
 
 $epoch_table
+
+$versions.
 
 ## Results
 
@@ -81,6 +88,13 @@ precision. ECE is the expected calibration error in 15 bins.
 $score_table
 
 $confusions
+
+## Behaviour
+
+Measured through the serving path (8 bits), on cases that no training saw. MFT: plain cases get the
+label they state. INV: a disturbed text keeps its label. DIR: an added sentence raises its emotion.
+
+$behaviour
 
 ## Licences
 
@@ -107,6 +121,9 @@ $licences
 $citations
 """)
 
+_SCORED = ("/test", "/validation")
+"""Ends of the keys of labelled splits among a manifest's scores."""
+
 _LICENCES = {
     "dair-ai/emotion": (
         "dair-ai/emotion is published for research and education. Whether a model trained on it may"
@@ -118,25 +135,26 @@ _LICENCES = {
 
 def render(
     manifest: Manifest,
+    request: Request,
     *,
-    recipe_name: str,
-    recipe: Recipe,
-    base_licence: str,
+    base: Base,
     sources: Sequence[Source],
     epochs: Sequence[Mapping[str, float]],
     confusions: Mapping[str, Sequence[Sequence[int]]],
+    behaviour: str,
 ) -> str:
     """The card of a model, as Markdown.
 
     Args:
         manifest: What it is and how it scored.
-        recipe_name: As it was called for.
-        recipe: How it was trained.
-        base_licence: Of the model that was fine-tuned.
+        request: How it was trained.
+        base: What was fine-tuned.
         sources: What it was trained on.
         epochs: Figures after each epoch.
         confusions: By `source/split`, (6, 6) counts as `training.scores.confusion` gives them.
+        behaviour: Tables of what `training.conduct` measured.
     """
+    recipe = request.recipe
     name = f"{manifest.name}@{manifest.version}"
     keys = {source.key: source.name for source in sources}
     front = _FRONT.substitute(
@@ -153,20 +171,41 @@ def render(
         architecture=manifest.architecture,
         text_version=manifest.text_version,
         temperature=manifest.temperature,
-        recipe=recipe_name,
+        recipe=request.recipe_name,
         recipe_line=_recipe_line(recipe),
         data_table="\n".join(f"| {d.name} | {d.rows} | {d.licence} |" for d in manifest.data),
         epoch_table=_table(epochs),
-        score_table=_score_table(manifest.scores),
-        confusions="\n\n".join(
-            _confusion(key, counts, manifest.labels) for key, counts in confusions.items()
+        teachers=_teachers(request),
+        versions=_versions(),
+        behaviour=behaviour,
+        score_table=_score_table(
+            {key: v for key, v in manifest.scores.items() if "rows" in v and "ece" in v}
         ),
-        licences="\n".join(f"- {line}" for line in _licences(manifest, base_licence)),
+        confusions="\n\n".join(
+            f"{_confusion(key, counts, manifest.labels)}\n\n{_pictures(key)}"
+            for key, counts in confusions.items()
+        ),
+        licences="\n".join(f"- {line}" for line in _licences(manifest, base.licence)),
         citations="\n".join(f"- {source.citation}" for source in sources if source.citation)
         or "The data sets name none.",
         **_gate_texts(manifest, keys),
     )
     return f"{front}\n{body}"
+
+
+def _teachers(request: Request) -> str:
+    """What was learnt from other models."""
+    if not request.teachers:
+        return ""
+    names = ", ".join(f"`{artifact.load(folder).full_name}`" for folder in request.teachers)
+    weight = request.recipe.teacher_weight
+    posts = " Texts without labels were taught by them alone." if request.unlabelled else ""
+    return f"Targets are {weight:.0%} the mean answer of teachers ({names}), the rest is the label.{posts}"
+
+
+def _versions() -> str:
+    names = ("transformers", "torch", "tokenizers", "openvino", "nncf")
+    return "Made with " + ", ".join(f"{name} {metadata.version(name)}" for name in names)
 
 
 def _gate_texts(manifest: Manifest, keys: Mapping[str, str]) -> dict[str, str]:
@@ -181,12 +220,14 @@ def _gate_texts(manifest: Manifest, keys: Mapping[str, str]) -> dict[str, str]:
     if gate is None:
         return {
             "mapping": mapping,
+            "softening": "",
             "neutral": "It has no gate for texts that express none of them.",
             "gate": "there is no seventh logit.",
             "neutral_loss": "",
         }
     return {
         "mapping": mapping,
+        "softening": f" * exp({gate.softening} * logit {gate.index})" if gate.softening else "",
         "neutral": "A seventh logit is a gate: whether any of them is expressed at all.",
         "gate": (
             f"the answer is `neutral` where sigmoid(logit {gate.index} / {gate.temperature})"
@@ -210,12 +251,22 @@ def _results(manifest: Manifest, keys: Mapping[str, str]) -> list[str]:
 
 
 def _recipe_line(recipe: Recipe) -> str:
-    return (
-        f"AdamW, {recipe.schedule} schedule from a learning rate of {recipe.learning_rate:g},"
-        f" {recipe.epochs:g} epochs in batches of {recipe.batch_size * recipe.accumulation},"
-        f" label smoothing {recipe.label_smoothing:g}, texts cut at {recipe.max_length} tokens,"
-        f" bfloat16, seed {recipe.seed}"
-    )
+    parts = [
+        f"AdamW (betas 0.9 and 0.999, epsilon 1e-8, weight decay {recipe.weight_decay:g})",
+        f"{recipe.schedule} schedule from a learning rate of {recipe.learning_rate:g}",
+        f"warm-up {recipe.warmup:.0%}" if recipe.warmup else "",
+        f"{recipe.epochs:g} epochs in batches of {recipe.batch_size * recipe.accumulation}",
+        f"texts cut at {recipe.max_length} tokens",
+        f"label smoothing {recipe.label_smoothing:g}" if recipe.label_smoothing else "",
+        "classes weighed by the inverse of their share" if recipe.class_weights == "balanced" else "",
+        f"dropout {recipe.dropout:g}" if recipe.dropout is not None else "",
+        "word embeddings frozen" if recipe.frozen_embeddings else "",
+        f"{recipe.augmentation:.0%} of the texts changed in each epoch" if recipe.augmentation else "",
+        f"stopped after {recipe.early_stopping} epochs without gain" if recipe.early_stopping else "",
+        recipe.precision,
+        f"seed {recipe.seed}",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _licences(manifest: Manifest, base_licence: str) -> list[str]:
@@ -250,6 +301,11 @@ def _confusion(key: str, counts: Sequence[Sequence[int]], labels: Sequence[str])
     head = f"| {key}: true \\ answer | {' | '.join(labels)} |\n|---|{'---:|' * len(labels)}"
     rows = [f"| {label} | {' | '.join(map(str, row))} |" for label, row in zip(labels, counts, strict=True)]
     return "\n".join([head, *rows])
+
+
+def _pictures(key: str) -> str:
+    name = key.replace("/", "-")
+    return f"![Confusion, {key}](confusion-{name}.svg) ![Reliability, {key}](reliability-{name}.svg)"
 
 
 def _cell(name: str, value: float | None) -> str:

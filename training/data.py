@@ -6,7 +6,7 @@ A target is a row of seven numbers: a distribution over the six emotions, and ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -77,12 +77,31 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """What is wrong with training rows as they were published."""
+
+    empty: int
+    """Rows without a text."""
+    repeated: int
+    """Rows whose text stood there before."""
+    conflicting: int
+    """Texts that stand there more than once, with different targets."""
+    held_out: int
+    """Rows whose text stands in a validation or test split, of any source."""
+
+
+@dataclass(frozen=True)
 class Corpus:
     """What a model is trained and measured on; every text is normalised."""
 
     train: Split
+    """Rows of which something is known."""
     train_rows: Mapping[str, int]
     """Training rows by source key, after cleaning."""
+    audit: Audit
+    """Of the labelled rows before cleaning."""
+    unlabelled: Sequence[str]
+    """Texts of which nothing is known, for teachers to label; none stands among the others."""
     sources: Sequence[Source]
 
     @property
@@ -116,22 +135,85 @@ def load_sources(folders: Sequence[Path]) -> list[Source]:
     return sources
 
 
-def build_corpus(sources: Sequence[Source], text_version: int) -> Corpus:
-    """Normalise every text, then clean the training rows: see `clean_train`."""
-    clean = [_normalised(source, text_version) for source in sources]
-    held_out = {
+def build_corpus(
+    sources: Sequence[Source],
+    text_version: int,
+    unlabelled: Sequence[str] = (),
+    *,
+    deduplicate: bool = True,
+) -> Corpus:
+    """Normalise every text, then clean the training rows: see `clean_train`.
+
+    Args:
+        sources: The data sets.
+        text_version: Of `worker.model.text.normalise`.
+        unlabelled: More texts, as they were written; those that stand in a data set are dropped.
+        deduplicate: Whether to clean at all; published models were trained on the rows as they are.
+    """
+    normalise = normaliser(text_version)
+    clean = [_normalised(source, normalise) for source in sources]
+    more = Split(list(map(normalise, unlabelled)), nothing_known(len(unlabelled)))
+    labelled = [source.splits["train"] for source in clean]
+    forbidden = held_out(clean)
+    splits = [*labelled, more]
+    rows, origin = clean_train(splits, forbidden) if deduplicate else join(splits)
+    known = (rows.targets[:, :SIX] > 0).any(axis=1) | (rows.targets[:, SIX] != UNKNOWN)
+    return Corpus(
+        train=rows.rows(known),
+        train_rows={source.key: int((origin[known] == index).sum()) for index, source in enumerate(clean)},
+        audit=audit(labelled, forbidden),
+        unlabelled=rows.rows(~known).texts,
+        sources=clean,
+    )
+
+
+def held_out(sources: Sequence[Source]) -> set[str]:
+    """The texts of every validation and test split, in lower case."""
+    return {
         _key(text)
-        for source in clean
+        for source in sources
         for name in SPLITS
         if name != "train"
         for text in source.splits[name].texts
     }
-    train, origin = clean_train([source.splits["train"] for source in clean], held_out)
-    rows = {source.key: int((origin == index).sum()) for index, source in enumerate(clean)}
-    return Corpus(train, rows, clean)
 
 
-def clean_train(splits: Sequence[Split], held_out: Iterable[str] = ()) -> tuple[Split, NDArray[np.intp]]:
+def nothing_known(count: int) -> Targets:
+    """(count, 7) targets of texts that nobody has labelled."""
+    targets = np.zeros((count, SIX + 1), np.float32)
+    targets[:, SIX] = UNKNOWN
+    return targets
+
+
+def audit(splits: Sequence[Split], forbidden: Iterable[str]) -> Audit:
+    """Count what `clean_train` would mend.
+
+    Args:
+        splits: One a source, texts normalised.
+        forbidden: As `held_out` makes them.
+    """
+    forbidden = set(forbidden)
+    seen: dict[str, set[bytes]] = {}
+    empty = repeated = leaked = 0
+    for split in splits:
+        for text, target in zip(split.texts, split.targets, strict=True):
+            key = _key(text)
+            empty += not text
+            repeated += key in seen
+            leaked += key in forbidden
+            seen.setdefault(key, set()).add(target.tobytes())
+    conflicting = sum(len(targets) > 1 for targets in seen.values())
+    return Audit(empty, repeated, conflicting, leaked)
+
+
+def join(splits: Sequence[Split]) -> tuple[Split, NDArray[np.intp]]:
+    """All rows, and (n,) the index of the split each came from."""
+    texts = [text for split in splits for text in split.texts]
+    targets = np.concatenate([split.targets for split in splits])
+    return Split(texts, targets), np.repeat(np.arange(len(splits)), [len(split) for split in splits])
+
+
+def clean_train(splits: Sequence[Split], forbidden: Iterable[str] = ()) -> tuple[Split, NDArray[np.intp]]:
     """Merge training splits into one without repeated or held-out texts.
 
     A repeated text stays once, with the mean of what its copies say: conflicting labels become a
@@ -140,12 +222,12 @@ def clean_train(splits: Sequence[Split], held_out: Iterable[str] = ()) -> tuple[
 
     Args:
         splits: One a source, texts normalised.
-        held_out: Texts of every validation and test split, as `_key` makes them.
+        forbidden: Texts to leave out, as `held_out` makes them.
 
     Returns:
         The rows in order of first appearance, and (n,) the index of the split each came from.
     """
-    forbidden = set(held_out)
+    forbidden = set(forbidden)
     copies: dict[str, list[tuple[int, int]]] = {}
     for index, split in enumerate(splits):
         for row, text in enumerate(split.texts):
@@ -174,8 +256,7 @@ def _mean_target(copies: Sequence[Targets]) -> Targets:
     return mean
 
 
-def _normalised(source: Source, text_version: int) -> Source:
-    normalise = normaliser(text_version)
+def _normalised(source: Source, normalise: Callable[[str], str]) -> Source:
     splits: dict[SplitName, Split] = {
         name: Split([normalise(text) for text in split.texts], split.targets)
         for name, split in source.splits.items()

@@ -46,20 +46,64 @@ def export(model: PreTrainedModel, tokenizer: Tokenizer, training_ids: Ids, fold
     tokenizer.save(str(folder / "tokenizer.json"))
     half = copy.deepcopy(model).half()  # type: ignore[no-untyped-call] # transformers' own, untyped
     half.save_pretrained(folder)
-    chosen = random.Random(seed).sample(  # noqa: S311 - a sample of texts, not a secret
-        range(len(training_ids)), min(_CALIBRATION_TEXTS, len(training_ids))
-    )
-    inputs = list(_batches([training_ids[row] for row in chosen]))
-    with _silence():
-        graph = nncf.quantize(
-            _openvino(model, inputs[0]),
-            nncf.Dataset(inputs),
-            model_type=nncf.ModelType.TRANSFORMER,
-            subset_size=len(inputs),
+    chosen = sample(training_ids, seed)
+    graph = quantised(single_precision(model, chosen[:_BATCH]), chosen, pad_id(model))
+    write_graph(graph, folder, half=True)
+    make_readable(folder)
+
+
+def sample(rows: Ids, seed: int, most: int = _CALIBRATION_TEXTS) -> list[Sequence[int]]:
+    """Some of the rows, all of them where there are no more than `most`: for `quantised`."""
+    chosen = random.Random(seed).sample(range(len(rows)), min(most, len(rows)))  # noqa: S311 - no secret
+    return [rows[row] for row in chosen]
+
+
+def single_precision(model: PreTrainedModel, examples: Ids) -> ov.Model:
+    """The graph in float32, with the number of texts and of tokens left open.
+
+    Args:
+        model: The network, in single precision; left as it is.
+        examples: Token ids of a few texts, to run through it once.
+    """
+    any_shape = ov.PartialShape([-1, -1])
+    example = _inputs(examples, pad_id(model))
+    with torch.inference_mode(), _silence():
+        graph = ov.convert_model(
+            serving_graph(model),
+            example_input={name: torch.from_numpy(part) for name, part in example.items()},
+            input=[(name, any_shape, ov.Type.i64) for name in example],
         )
-        ov.save_model(graph, folder / "openvino.xml", compress_to_fp16=True)
+    graph.outputs[0].get_tensor().set_names({"logits"})
+    return graph
+
+
+def quantised(graph: ov.Model, rows: Ids, padding: int) -> ov.Model:
+    """The graph in 8 bits; the ranges of its activations are those of some texts.
+
+    Args:
+        graph: Of `single_precision`.
+        rows: Token ids of the texts.
+        padding: The id that fills them up.
+    """
+    inputs = [_inputs([rows[row] for row in batch], padding) for batch in by_length(rows, _BATCH)]
+    with _silence():
+        return nncf.quantize(
+            graph, nncf.Dataset(inputs), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(inputs)
+        )
+
+
+def write_graph(graph: ov.Model, folder: Path, *, half: bool) -> None:
+    """Write `openvino.xml` and `openvino.bin`; with `half`, what is in single precision is halved."""
+    for name in ("openvino.xml", "openvino.bin"):
+        (folder / name).unlink(missing_ok=True)  # An older one may still be mapped into memory.
+    with _silence():
+        ov.save_model(graph, folder / "openvino.xml", compress_to_fp16=half)
+
+
+def make_readable(folder: Path) -> None:
+    """Some writers keep their files from the user that a container runs as."""
     for file in folder.iterdir():
-        file.chmod(0o644)  # Some writers keep their files from the user that a container runs as.
+        file.chmod(0o644)
 
 
 def predict_openvino(graph: Path, rows: Ids) -> NDArray[np.float32]:
@@ -73,26 +117,13 @@ def predict_openvino(graph: Path, rows: Ids) -> NDArray[np.float32]:
     return answer
 
 
-def _openvino(model: PreTrainedModel, example: dict[str, NDArray[np.int64]]) -> ov.Model:
-    """The graph in single precision, with the number of texts and of tokens left open."""
-    any_shape = ov.PartialShape([-1, -1])
-    with torch.inference_mode():
-        graph = ov.convert_model(
-            serving_graph(model),
-            example_input={name: torch.from_numpy(part) for name, part in example.items()},
-            input=[(name, any_shape, ov.Type.i64) for name in example],
-        )
-    graph.outputs[0].get_tensor().set_names({"logits"})
-    return graph
+def pad_id(model: PreTrainedModel) -> int:
+    """What the network calls padding."""
+    return model.config.pad_token_id or 0
 
 
-def _batches(rows: Ids) -> Iterator[dict[str, NDArray[np.int64]]]:
-    for batch in by_length(rows, _BATCH):
-        yield _inputs([rows[row] for row in batch])
-
-
-def _inputs(rows: Ids) -> dict[str, NDArray[np.int64]]:
-    ids, mask = pad(rows)
+def _inputs(rows: Ids, padding: int = 0) -> dict[str, NDArray[np.int64]]:
+    ids, mask = pad(rows, padding)
     return {"input_ids": ids, "attention_mask": mask}
 
 

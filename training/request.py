@@ -22,8 +22,16 @@ class Request:
     recipe_name: str
     data: Sequence[Path]
     """Folders of data sets; none means dair-ai/emotion from the hub."""
+    teachers: Sequence[Path]
+    """Folders of artefacts whose answers soften the labels."""
+    unlabelled: Sequence[Path]
+    """Files of texts, one a line, that only teachers label."""
+    eec: Path | None
+    """The Equity Evaluation Corpus, to measure bias with."""
     output: Path
     """The folder to become the artefact; it does not exist yet."""
+    fresh: bool
+    """Whether to throw away the checkpoints of a training that was killed, instead of going on from them."""
     name: str
     version: str
 
@@ -32,8 +40,12 @@ def make_request(
     recipe: str,
     data: Sequence[Path],
     *,
+    teachers: Sequence[Path] = (),
+    unlabelled: Sequence[Path] = (),
+    eec: Path | None = None,
     changes: Mapping[str, str | int | float | None] | None = None,
     output: Path | None = None,
+    fresh: bool = False,
     name: str | None = None,
     version: str | None = None,
 ) -> Request:
@@ -42,8 +54,12 @@ def make_request(
     Args:
         recipe: Name or path of a recipe.
         data: As in `Request`.
+        teachers: As in `Request`.
+        unlabelled: As in `Request`.
+        eec: As in `Request`.
         changes: Values that replace the recipe's own; None leaves it.
         output: As in `Request`; `runs/NAME` where not given.
+        fresh: As in `Request`.
         name: Of the model; the recipe's where not given.
         version: Of the model; today's date where not given.
 
@@ -55,7 +71,11 @@ def make_request(
         recipe=msgspec.structs.replace(load(recipe), **given),
         recipe_name=Path(recipe).stem,
         data=data,
+        teachers=teachers,
+        unlabelled=unlabelled,
+        eec=eec,
         output=output or Path("runs") / (name or Path(recipe).stem),
+        fresh=fresh,
         name=Path(recipe).stem if name is None else name,
         version=datetime.now(UTC).strftime("%Y.%m.%d") if version is None else version,
     )
@@ -64,6 +84,8 @@ def make_request(
         for field, value in (("name", request.name), ("version", request.version))
         if (error := _name_problem(value))
     ]
+    if request.unlabelled and not request.teachers:
+        problems.append("unlabelled texts need somebody to label them: give --teacher DIR, or leave them out")
     if request.output.exists():
         problems.append(f"{request.output} exists: choose another --output, or remove it first")
     if problems:

@@ -1,16 +1,17 @@
 """One training from top to bottom.
 
-1 read        the data sets, the base
+1 read        the data sets, the base; teachers' answers where there are teachers
 2 fine-tune   on the cleaned training texts
 3 calibrate   on the validation texts
 4 export      to half precision and 8 bits; refused where 8 bits cost too much accuracy
 5 measure     on the test texts, read here for the first time
-6 describe    manifest and model card; only then does the folder get its name
+6 behave      plain cases, disturbed texts and, with its corpus, bias: through the serving path
+7 describe    manifest and model card; only then does the folder get its name
 """
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,32 +19,35 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
+import msgspec
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel, set_seed
 
-from training import card
-from training.calibrate import Calibration, Logits, calibrate
-from training.data import Corpus, Split, SplitName, build_corpus, load_sources
-from training.export import export, predict_openvino
-from training.model import (
-    Base,
-    encode,
-    find_base,
-    load_model,
-    load_tokenizer,
-    predict,
-    prepare_libraries,
-)
+from training import card, conduct
+from training.backtranslation import augmented, default_cache, translators
+from training.cache import folder_for
+from training.calibrate import Calibration, calibrate
+from training.checkpoints import digest, open_folder
+from training.data import Audit, Corpus, Split, SplitName, build_corpus, held_out, load_sources
+from training.distil import distil
+from training.export import export
+from training.folder import finished_or_removed
+from training.measure import Ids, check_int8, confusion_of, draw, measure, read
+from training.model import Base, encode, prepare_libraries
+from training.network import Network, open_network
+from training.recipe import Recipe
 from training.request import Request
-from training.scores import accuracy, confusion, emotion_scores, gate_scores
-from training.train import Rows, fine_tune
-from worker.errors import ArtifactError
+from training.rows import ChangingRows, Rows
+from training.train import fine_tune, installed_trackers
 from worker.model.artifact import Artifact, DataSource, Manifest, write_manifest
+from worker.model.text import normaliser
 from worker.types import EMOTIONS, LABELS
 
 Scores = dict[str, dict[str, float]]
-Ids = Sequence[Sequence[int]]
+
+
+_INDIFFERENT = ("description", "int8_tolerance", "trackers", "log_folder")
+"""What of a recipe does not change the weights: a training may go on with other values."""
 
 
 @dataclass(frozen=True)
@@ -53,31 +57,18 @@ class Result:
     artifact: Artifact
     epochs: Sequence[Mapping[str, float]]
     """The figures after each epoch: see `training.train.fine_tune`."""
-    training_s: float
-    """Wall-clock time of the fine-tuning alone, in seconds."""
+    training_s: float | None
+    """Wall-clock time of the fine-tuning alone, in seconds; None where another run did it."""
 
     def as_json(self) -> dict[str, object]:
         """For the last line of `moodstream train --json`."""
         return {
             "model": self.artifact.full_name,
             "path": str(self.artifact.path),
-            "training_s": round(self.training_s, 1),
+            "training_s": None if self.training_s is None else round(self.training_s, 1),
             "epochs": list(self.epochs),
             "scores": self.artifact.manifest.scores,
         }
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A split of one source, with what two forms of the model answer for it."""
-
-    key: str
-    """`source/split`, as in the manifest's scores."""
-    split: Split
-    full: Logits
-    """Of the network in single precision."""
-    int8: Logits
-    """Of the exported graph."""
 
 
 def run(request: Request, *, say: Callable[[str], None], progress: bool = False) -> Result:
@@ -94,129 +85,150 @@ def run(request: Request, *, say: Callable[[str], None], progress: bool = False)
         ArtifactError: The 8-bit model loses more accuracy than the recipe allows.
     """
     recipe = request.recipe
-    prepare_libraries()
+    prepare_libraries(recipe.spare_cores)
     set_seed(recipe.seed)
 
-    corpus = build_corpus(load_sources(request.data), recipe.text_version)
-    base = find_base(recipe.base)
-    tokenizer = load_tokenizer(base, recipe.max_length)
-    model = load_model(base, LABELS if corpus.has_neutral else EMOTIONS)
-    train_ids = encode(tokenizer, corpus.train.texts)
-    validation = _encoded(corpus, "validation", tokenizer)
-    say(f"{base.name}: {model.num_parameters() / 1e6:.1f}M parameters")
-    say(f"training rows after cleaning: {dict(corpus.train_rows)}")
+    corpus = _corpus(request)
+    network = open_network(recipe, LABELS if corpus.has_neutral else EMOTIONS)
+    say(f"{network.base.name}: {network.model.num_parameters() / 1e6:.1f}M parameters")
+    say(f"training rows: {dict(corpus.train_rows)}; {_account(corpus.audit, cleaned=recipe.deduplicate)}")
+    train = _training_rows(request, corpus, say, progress=progress)
+    train_ids = encode(network.tokenizer, train.texts)
+    validation = _encoded(corpus, "validation", network.tokenizer)
 
+    checkpoints, last = open_folder(
+        request.output, _identity(recipe, network.base, train), fresh=request.fresh
+    )
+    if last is not None:
+        say(f"going on from {last}")
     started = time.perf_counter()
     epochs = fine_tune(
-        model,
+        network.model,
         recipe,
-        Rows(train_ids, corpus.train),
+        _rows(network.tokenizer, train_ids, train, recipe),
         {key: Rows(ids, split) for key, (split, ids) in validation.items()},
+        folder=checkpoints,
         report=lambda row: say(_line(row)),
+        trackers=installed_trackers(recipe, say),
+        checkpoint=last,
         progress=progress,
-        pad_id=tokenizer.token_to_id("[PAD]") or 0,
+        pad_id=network.pad_id,
     )
     training_s = time.perf_counter() - started
     say(f"fine-tuned in {training_s:.0f} s")
 
-    with _finished_or_removed(request.output) as folder:
-        export(model, tokenizer, train_ids, folder, recipe.seed)
-        checked = _read("validation", validation, model, folder)
+    artifact = _finish(request, corpus, network, train_ids=train_ids, epochs=epochs, say=say)
+    shutil.rmtree(checkpoints)
+    return Result(artifact, epochs, training_s)
+
+
+def _finish(
+    request: Request,
+    corpus: Corpus,
+    network: Network,
+    *,
+    train_ids: Ids,
+    epochs: Sequence[Mapping[str, float]],
+    say: Callable[[str], None],
+) -> Artifact:
+    """Steps 3 to 7: everything after the last step of the optimiser."""
+    model = network.plain()
+    with finished_or_removed(request.output) as folder:
+        export(model, network.tokenizer, train_ids, folder, request.recipe.seed)
+        validation = _encoded(corpus, "validation", network.tokenizer)
+        checked = read("validation", validation, model, folder)
         calibration = calibrate([(reading.split, reading.full) for reading in checked])
         say(f"calibrated: {_line(calibration.figures())}")
-        check_int8(checked, recipe.int8_tolerance, request.output)
-        tested = _read("test", _encoded(corpus, "test", tokenizer), model, folder)
+        check_int8(checked, request.recipe.int8_tolerance, request.output)
+        tested = read("test", _encoded(corpus, "test", network.tokenizer), model, folder)
         manifest = _manifest(
             request,
             corpus=corpus,
-            base=base,
+            base=network.base,
             model=model,
             calibration=calibration,
             scores={r.key: measure(r, calibration) for r in (*tested, *checked)},
         )
-        text = _card(request, manifest, corpus=corpus, base=base, epochs=epochs, tested=tested)
-        (folder / "README.md").write_text(text, encoding="utf-8")
-        manifest = write_manifest(folder, manifest).manifest
-    return Result(Artifact(request.output, manifest), epochs, training_s)
-
-
-def measure(reading: Reading, calibration: Calibration) -> dict[str, float]:
-    """Every figure for one split, by the names that the manifest uses.
-
-    The answer among the six is measured on the rows that express exactly one; `gated` is the share
-    of those that the gate calls neutral. The gate itself is measured where a split has neutral rows.
-    """
-    split, full = reading.split, reading.full
-    certain = split.emotion >= 0
-    truth = split.emotion[certain]
-    figures: dict[str, float] = {}
-    if len(truth):
-        figures |= emotion_scores(truth, calibration.emotions(full[certain]))
-        figures |= {
-            f"int8_{name}": value
-            for name, value in emotion_scores(truth, calibration.emotions(reading.int8[certain])).items()
-            if name in ("accuracy", "macro_f1", "ece")
-        }
-    if calibration.neutral is None:
-        return figures
-    threshold, neutrality = calibration.neutral.threshold, calibration.neutrality(full)
-    if len(truth):
-        figures["gated"] = float((neutrality[certain] >= threshold).mean())
-    known = split.neutral >= 0
-    if (split.neutral == 1).any():
-        figures |= gate_scores(split.neutral[known], neutrality[known], threshold)
-    return figures
-
-
-def check_int8(readings: Sequence[Reading], tolerance: float, path: Path) -> None:
-    """Refuse 8-bit weights that cost too much, over the rows of all splits together.
-
-    Raises:
-        ArtifactError: They lose more than `tolerance` in accuracy.
-    """
-    truth = np.concatenate([r.split.emotion for r in readings])
-    certain = truth >= 0
-
-    def score(answers: Sequence[Logits]) -> float:
-        best = np.concatenate([logits[:, : len(EMOTIONS)].argmax(axis=1) for logits in answers])
-        return accuracy(truth[certain], best[certain])
-
-    full, int8 = score([r.full for r in readings]), score([r.int8 for r in readings])
-    if full - int8 > tolerance + 1e-9:  # A loss of exactly the tolerance is allowed.
-        raise ArtifactError(
-            path,
-            [
-                f"8-bit weights answer {int8:.4f} of the validation texts right and full precision"
-                f" {full:.4f}: more than int8_tolerance = {tolerance} is lost. Train with another"
-                " seed, or raise the recipe's int8_tolerance"
-            ],
+        found = conduct.measure(write_manifest(folder, manifest), corpus.sources, request.eec)
+        scores = {**manifest.scores, **_rounded(found.scores())}
+        manifest = write_manifest(folder, msgspec.structs.replace(manifest, scores=scores)).manifest
+        draw(tested, calibration, folder)
+        text = card.render(
+            manifest,
+            request,
+            base=network.base,
+            sources=corpus.sources,
+            epochs=epochs,
+            confusions={reading.key: confusion_of(reading) for reading in tested},
+            behaviour=found.markdown(),
         )
+        (folder / "README.md").write_text(text, encoding="utf-8")
+    return Artifact(request.output, manifest)
 
 
-def _card(
-    request: Request,
-    manifest: Manifest,
-    *,
-    corpus: Corpus,
-    base: Base,
-    epochs: Sequence[Mapping[str, float]],
-    tested: Sequence[Reading],
-) -> str:
-    """The model card."""
-    return card.render(
-        manifest,
-        recipe_name=request.recipe_name,
-        recipe=request.recipe,
-        base_licence=base.licence,
-        sources=corpus.sources,
-        epochs=epochs,
-        confusions={reading.key: _confusion(reading) for reading in tested},
+def _training_rows(request: Request, corpus: Corpus, say: Callable[[str], None], *, progress: bool) -> Split:
+    """The labelled rows; rare ones translated there and back, and all taught, where that is wanted."""
+    recipe = request.recipe
+    if recipe.back_translation is not None:
+        there, back = translators(recipe.back_translation)
+        more = augmented(
+            corpus.train,
+            recipe.back_translation,
+            there,
+            back,
+            default_cache(),
+            say=say,
+            held_out=held_out(corpus.sources),
+            normalise=normaliser(recipe.text_version),
+            progress=progress,
+        )
+        corpus = dataclasses.replace(corpus, train=more)
+    if request.teachers:
+        kept = folder_for("answers")
+        return distil(corpus, request.teachers, recipe.teacher_weight, say, cache=kept)
+    return corpus.train
+
+
+def _corpus(request: Request) -> Corpus:
+    recipe = request.recipe
+    return build_corpus(
+        load_sources(request.data),
+        recipe.text_version,
+        [*_posts(request.unlabelled)],
+        deduplicate=recipe.deduplicate,
     )
 
 
-def _confusion(reading: Reading) -> list[list[int]]:
-    certain = reading.split.emotion >= 0
-    return confusion(reading.split.emotion[certain], reading.full[certain, : len(EMOTIONS)])
+def _account(audit: Audit, *, cleaned: bool) -> str:
+    return (
+        f"{audit.repeated} repeated texts ({audit.conflicting} with conflicting labels) and"
+        f" {audit.held_out} that stand in a held-out split {'taken out' if cleaned else 'left in'},"
+        f" {audit.empty} empty"
+    )
+
+
+def _identity(recipe: Recipe, base: Base, train: Split) -> dict[str, object]:
+    """What decides the result of a training, for its checkpoints."""
+    decisive = {key: value for key, value in msgspec.to_builtins(recipe).items() if key not in _INDIFFERENT}
+    return {
+        "base": base.name,
+        "rows": len(train),
+        "texts and targets": digest(train.texts, train.targets.tobytes()),
+        **decisive,
+    }
+
+
+def _posts(files: Sequence[Path]) -> Iterator[str]:
+    """The texts of files with one a line; what follows a tab is somebody's label."""
+    for file in files:
+        for line in file.read_text(encoding="utf-8").split("\n"):
+            yield line.partition("\t")[0]
+
+
+def _rows(tokenizer: Tokenizer, ids: Ids, train: Split, recipe: Recipe) -> Rows:
+    if not recipe.augmentation:
+        return Rows(ids, train)
+    return ChangingRows(tokenizer, ids, train, share=recipe.augmentation, seed=recipe.seed)
 
 
 def _encoded(corpus: Corpus, name: SplitName, tokenizer: Tokenizer) -> dict[str, tuple[Split, Ids]]:
@@ -225,24 +237,6 @@ def _encoded(corpus: Corpus, name: SplitName, tokenizer: Tokenizer) -> dict[str,
         source.key: (source.splits[name], encode(tokenizer, source.splits[name].texts))
         for source in corpus.sources
     }
-
-
-def _read(
-    name: SplitName,
-    encoded: Mapping[str, tuple[Split, Ids]],
-    model: PreTrainedModel,
-    folder: Path,
-) -> list[Reading]:
-    """Have both forms of the model answer a split of every source."""
-    return [
-        Reading(
-            key=f"{key}/{name}",
-            split=split,
-            full=predict(model, ids),
-            int8=predict_openvino(folder / "openvino.xml", ids),
-        )
-        for key, (split, ids) in encoded.items()
-    ]
 
 
 def _manifest(
@@ -268,24 +262,21 @@ def _manifest(
         data=[
             DataSource(source.name, source.licence, corpus.train_rows[source.key])
             for source in corpus.sources
-        ],
-        scores={
-            key: {name: round(value, 5) for name, value in figures.items()} for key, figures in scores.items()
-        },
+        ]
+        + _taught(request, corpus),
+        scores=_rounded(scores),
     )
 
 
-@contextlib.contextmanager
-def _finished_or_removed(output: Path) -> Iterator[Path]:
-    """A folder that gets its name when all went well, and is removed when not."""
-    unfinished = output.with_name(f".{output.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
-        yield unfinished
-        unfinished.rename(output)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+def _taught(request: Request, corpus: Corpus) -> list[DataSource]:
+    """The texts that teachers alone have labelled."""
+    if not request.teachers:
+        return []
+    return [DataSource("texts without labels", "see their publishers", len(corpus.unlabelled))]
+
+
+def _rounded(scores: Scores) -> Scores:
+    return {key: {name: round(value, 5) for name, value in found.items()} for key, found in scores.items()}
 
 
 def _line(figures: Mapping[str, float]) -> str:

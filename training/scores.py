@@ -26,6 +26,14 @@ def macro_f1(truth: Integers, answer: Integers, classes: int = len(EMOTIONS)) ->
     return float(metrics.f1_score(truth, answer, labels=labels, average="macro", zero_division=0))
 
 
+def weighted_f1(truth: Integers, answer: Integers) -> float:
+    """Mean F1 over the six, each weighed by its rows; 0 where there are none."""
+    if not len(truth):
+        return 0.0
+    labels = list(range(len(EMOTIONS)))
+    return float(metrics.f1_score(truth, answer, labels=labels, average="weighted", zero_division=0))
+
+
 def emotion_scores(truth: Integers, probabilities: Floats) -> dict[str, float]:
     """The figures for the answer among the six.
 
@@ -34,9 +42,11 @@ def emotion_scores(truth: Integers, probabilities: Floats) -> dict[str, float]:
         probabilities: (n, 6), each row adding up to 1.
 
     Returns:
-        `rows`; `accuracy`, `macro_f1`, `weighted_f1`; `precision` and `recall` (macro);
-        `roc_auc_ovr` (one against the rest, from probabilities, macro over the classes that occur;
-        left out where fewer than two do); `ece`: those of `moodstream evaluate`.
+        `rows`; `accuracy`, `macro_f1`, `weighted_f1`; `precision` and `recall` (macro); `ece`: those of
+        `moodstream evaluate`. Where at least two classes occur also the area under the ROC curve, one
+        class against the rest: `roc_auc_ovr` (from probabilities, mean over the classes that occur),
+        `roc_auc_ovr_weighted` (the same, each class weighed by its rows) and
+        `roc_auc_ovr_weighted_from_labels` (from the answers alone: lower, and some cards report it).
     """
     found = figures(truth, probabilities, list(EMOTIONS))
     scores = {
@@ -49,8 +59,18 @@ def emotion_scores(truth: Integers, probabilities: Floats) -> dict[str, float]:
         "ece": found.ece,
     }
     if len(np.unique(truth)) > 1:
+        answers = np.eye(len(EMOTIONS))[probabilities.argmax(axis=1)]
         scores["roc_auc_ovr"] = found.roc_auc_ovr
+        scores["roc_auc_ovr_weighted"] = _weighted_area(truth, probabilities)
+        scores["roc_auc_ovr_weighted_from_labels"] = _weighted_area(truth, answers)
     return scores
+
+
+def _weighted_area(truth: Integers, score: Floats) -> float:
+    """Area under the ROC curve, one class against the rest, mean over the classes weighed by their rows."""
+    classes, rows = np.unique(truth, return_counts=True)
+    areas = [metrics.roc_auc_score(truth == one, score[:, one]) for one in classes]
+    return float(np.average(areas, weights=rows))
 
 
 def gate_scores(truth: Integers, probability: Floats, threshold: float) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data import SIX, SPLITS, Source, Split, SplitName, Targets
+from training.data import SIX, SPLITS, UNKNOWN, Source, Split, SplitName, Targets
 from worker.errors import ConfigurationError, DependencyError
 from worker.types import EMOTIONS
 
@@ -28,18 +28,20 @@ _GOEMOTIONS_CITATION = (
 
 GOEMOTIONS_TO_SIX = {
     "sadness": ("sadness", "disappointment", "embarrassment", "grief", "remorse"),
-    "joy": (
-        *("joy", "admiration", "amusement", "approval", "excitement", "gratitude", "optimism"),
-        *("pride", "relief"),
-    ),
+    "joy": ("joy", "admiration", "amusement", "excitement", "gratitude", "optimism", "pride", "relief"),
     "love": ("love", "caring", "desire"),
-    "anger": ("anger", "annoyance", "disapproval", "disgust"),
+    "anger": ("anger", "annoyance", "disgust"),
     "fear": ("fear", "nervousness"),
-    "surprise": ("surprise", "confusion", "curiosity", "realization"),
+    "surprise": ("surprise",),
 }
-"""The authors' own grouping into Ekman's six (their `ekman_mapping.json`), with two changes for the
-classes of dair-ai/emotion: love, caring and desire, there under joy, make up love, as in Parrott's
-(2001) tree that those classes come from; disgust, which has no class, joins anger."""
+"""The authors' own grouping into Ekman's six (their `ekman_mapping.json`), with three changes: love,
+caring and desire, there under joy, make up love, as in Parrott's (2001) tree that the classes of
+dair-ai/emotion come from; disgust, which has no class, joins anger; and `GOEMOTIONS_OPEN` is left out."""
+
+GOEMOTIONS_OPEN = ("approval", "confusion", "curiosity", "disapproval", "realization")
+"""Stances and states of knowing. The authors' grouping files them under joy, anger and surprise, but a
+model that learns so reads every question as surprise and every "I agree" as joy. A text with no other
+label says nothing about the six or about neutral: it is left to teachers, or out."""
 
 _SPLIT_FILES: dict[str, dict[SplitName, str]] = {
     "emotion": {"train": "train.txt", "validation": "val.txt", "test": "test.txt"},
@@ -120,7 +122,7 @@ def _read_goemotions(folder: Path) -> Source:
     """Lines of `text<TAB>comma-joined ids<TAB>comment id`; `emotions.txt` names the ids in order."""
     names = (folder / "emotions.txt").read_text(encoding="utf-8").split()
     six_of = {fine: six for six, group in GOEMOTIONS_TO_SIX.items() for fine in group}
-    unknown = sorted(set(names) - set(six_of) - {"neutral"})
+    unknown = sorted(set(names) - set(six_of) - {"neutral", *GOEMOTIONS_OPEN})
     if unknown:
         raise ConfigurationError(
             [f"{folder / 'emotions.txt'} names emotions that are none of GoEmotions': {unknown}"]
@@ -147,15 +149,16 @@ def _read_goemotions(folder: Path) -> Source:
 def go_target(labels: list[str]) -> list[float]:
     """The seven numbers for a set of GoEmotions' labels.
 
-    Each label counts the same: neutral is the share of them that say so, the six share the rest.
+    Each label that is not open counts the same: neutral is the share of them that say so, the six
+    share the rest. Where all are open, nothing is known.
     """
     target = [0.0] * (SIX + 1)
     for six, group in GOEMOTIONS_TO_SIX.items():
         target[EMOTIONS.index(six)] = float(sum(label in group for label in labels))
-    emotional = sum(target)
+    emotional, neutral = sum(target), float("neutral" in labels)
     if emotional:
         target = [share / emotional for share in target]
-    target[SIX] = 1 - emotional / len(labels)
+    target[SIX] = neutral / (emotional + neutral) if emotional + neutral else UNKNOWN
     return target
 
 

@@ -1,19 +1,19 @@
-"""Fine-tuning: the loss, and transformers' Trainer around it."""
+"""Fine-tuning: transformers' Trainer with our loss, as a recipe says."""
 
 from __future__ import annotations
 
-import tempfile
+import importlib.util
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
-from torch.utils.data import Dataset
 from transformers import (
+    EarlyStoppingCallback,
     EvalPrediction,
-    PreTrainedModel,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -21,83 +21,32 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from training.data import SIX, UNKNOWN, Split
-from training.model import pad
+from training.checkpoints import mark_whole
+from training.data import SIX
+from training.loss import balanced_weights, emotion_loss
 from training.recipe import Recipe
-from training.scores import accuracy, macro_f1
+from training.rows import ChangingRows, EpochCount, Rows, collate
+from training.scores import accuracy, macro_f1, weighted_f1
+from worker.errors import ConfigurationError
 
-Row = dict[str, Any]
-"""`input_ids`: a list of ids; `labels`: (7,) the target."""
-
-
-class Rows(Dataset[Row]):
-    """A split as the Trainer wants it."""
-
-    def __init__(self, ids: Sequence[Sequence[int]], split: Split) -> None:
-        self._ids = ids
-        self._targets = split.targets
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def __getitem__(self, index: int) -> Row:
-        return {"input_ids": self._ids[index], "labels": self._targets[index]}
-
-
-def emotion_loss(
-    logits: torch.Tensor,
-    targets: torch.Tensor,
-    *,
-    label_smoothing: float = 0.0,
-    neutral_weight: float = 1.0,
-) -> torch.Tensor:
-    """Cross-entropy with the emotions' soft targets, plus binary cross-entropy for neutral.
-
-    Each half is the mean over the rows that know it; a half that no row knows is 0. Neutral is a
-    logit of its own and no seventh class, so that the answer among the six is learnt from rows that
-    are certain of one and not pushed down by the many neutral ones.
-
-    Args:
-        logits: (n, 6) or, with a gate, (n, 7).
-        targets: (n, 7) as `training.data` describes.
-        label_smoothing: As in the recipe.
-        neutral_weight: As in the recipe.
-
-    Returns:
-        A scalar, in nats.
-    """
-    logits = logits.float()
-    expresses = targets[:, :SIX].sum(dim=1) > 0
-    loss = logits.sum() * 0.0  # A graph to go backwards through, even where no row knows anything.
-    if expresses.any():
-        loss = loss + functional.cross_entropy(
-            logits[expresses, :SIX], targets[expresses, :SIX], label_smoothing=label_smoothing
-        )
-    known = targets[:, SIX] != UNKNOWN
-    if logits.shape[1] > SIX and known.any():
-        loss = loss + neutral_weight * functional.binary_cross_entropy_with_logits(
-            logits[known, SIX], targets[known, SIX]
-        )
-    return loss
-
-
-def collate(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
-    """A batch, padded to its own longest text."""
-    ids, mask = pad([row["input_ids"] for row in rows], pad_id)
-    return {
-        "input_ids": torch.from_numpy(ids),
-        "attention_mask": torch.from_numpy(mask),
-        "labels": torch.from_numpy(np.stack([row["labels"] for row in rows])),
-    }
+Report = Callable[[dict[str, float]], None]
 
 
 class EmotionTrainer(Trainer):
-    """The Trainer with `emotion_loss`."""
+    """The Trainer with `emotion_loss`.
 
-    def __init__(self, recipe: Recipe, **rest: Any) -> None:
+    Args:
+        recipe: What decides about the loss.
+        class_weights: (6,) or None, as the loss takes them.
+        rest: As the Trainer takes it.
+    """
+
+    def __init__(self, recipe: Recipe, class_weights: torch.Tensor | None, **rest: Any) -> None:
         super().__init__(**rest)
         self._recipe = recipe
+        self._class_weights = None if class_weights is None else class_weights.to(self.args.device)
         # Our loss is a mean: the Trainer has to divide it by the number of accumulated batches.
         self.model_accepts_loss_kwargs = False
 
@@ -115,15 +64,18 @@ class EmotionTrainer(Trainer):
             inputs["labels"],
             label_smoothing=self._recipe.label_smoothing,
             neutral_weight=self._recipe.neutral_weight,
+            class_weights=self._class_weights,
         )
         return (loss, outputs) if return_outputs else loss
 
 
 class EpochLog(TrainerCallback):
-    """Gathers a row of figures an epoch, and hands each to `report` when it is complete."""
+    """Gathers a row of figures an epoch, and hands each to `report` when it is complete.
 
-    def __init__(self, sources: Sequence[str], report: Callable[[dict[str, float]], None]) -> None:
-        self.rows: list[dict[str, float]] = []
+    After a resumption the epochs before it come from the Trainer's own history.
+    """
+
+    def __init__(self, sources: Sequence[str], report: Report) -> None:
         self._sources = sources
         self._report = report
 
@@ -135,19 +87,45 @@ class EpochLog(TrainerCallback):
         logs: Mapping[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Take the training loss, and each source's validation figures, as the Trainer logs them."""
-        logs = logs or {}
-        if "loss" in logs:
-            self.rows.append({"epoch": logs["epoch"], "training_loss": logs["loss"]})
-        for source in self._sources:
+        """Report the epoch when the last source's figures are there."""
+        if f"eval_{self._sources[-1]}_loss" in (logs or {}):
+            self._report(epoch_rows(state.log_history, self._sources)[-1])
+
+
+class WholeCheckpoint(TrainerCallback):
+    """Marks each checkpoint when the Trainer has written all of it."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Mark the one that was just saved."""
+        mark_whole(Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+
+
+def epoch_rows(history: Sequence[Mapping[str, float]], sources: Sequence[str]) -> list[dict[str, float]]:
+    """One row of figures an epoch, from the Trainer's log.
+
+    Returns:
+        Rows of `epoch`, `step`, `training_loss` (the mean of the epoch's entries), and for each source
+        `SOURCE/validation loss`, `... accuracy`, `... macro_f1` and `... weighted_f1`.
+    """
+    rows: list[dict[str, float]] = []
+    losses: list[float] = []
+    row: dict[str, float] = {}
+    for entry in history:
+        if "loss" in entry:
+            losses.append(entry["loss"])
+        for source in sources:
             prefix = f"eval_{source}_"
-            if f"{prefix}accuracy" not in logs or not self.rows:
+            if f"{prefix}loss" not in entry:
                 continue
-            row = self.rows[-1]
-            for figure in ("loss", "accuracy", "macro_f1"):
-                row[f"{source}/validation {figure}"] = logs[f"{prefix}{figure}"]
-            if source == self._sources[-1]:
-                self._report(row)
+            if not row:
+                row = {"epoch": round(entry["epoch"], 4), "step": entry["step"]}
+                row["training_loss"] = float(np.mean(losses)) if losses else float("nan")
+            for figure in ("loss", "accuracy", "macro_f1", "weighted_f1"):
+                row[f"{source}/validation {figure}"] = entry[f"{prefix}{figure}"]
+            if source == sources[-1]:
+                rows.append(row)
+                row, losses = {}, []
+    return rows
 
 
 class SilentProgress(ProgressCallback):
@@ -158,53 +136,93 @@ class SilentProgress(ProgressCallback):
 
 
 def fine_tune(
-    model: PreTrainedModel,
+    model: torch.nn.Module,
     recipe: Recipe,
     train: Rows,
     validation: Mapping[str, Rows],
-    report: Callable[[dict[str, float]], None],
     *,
+    folder: Path,
+    report: Report,
+    trackers: Sequence[str] = (),
+    checkpoint: Path | None = None,
     progress: bool = False,
     pad_id: int = 0,
 ) -> list[dict[str, float]]:
     """Train a model in place.
 
     Args:
-        model: As `load_model` gives it.
+        model: As `training.network` gives it, adapters included.
         recipe: What decides everything else.
         train: The training rows.
         validation: By source key; measured after every epoch, never trained on.
+        folder: For checkpoints, one after every epoch.
         report: Called with each epoch's figures when they are known.
+        trackers: Of the recipe's, those that `installed_trackers` found.
+        checkpoint: To go on from, with optimiser, schedule and random numbers as they were.
         progress: Whether to draw a progress bar on standard error.
         pad_id: The tokenizer's id for padding.
 
     Returns:
-        One row of figures an epoch: `epoch`, `training_loss`, and for each source
-        `SOURCE/validation loss`, `... accuracy` and `... macro_f1`.
+        As `epoch_rows`, of all epochs, those before a resumption too.
+
+    Raises:
+        ConfigurationError: Memory does not suffice; says which settings to change.
     """
-    log = EpochLog(list(validation), report)
-    with tempfile.TemporaryDirectory(prefix="moodstream-train-") as scratch:
-        trainer = EmotionTrainer(
-            recipe,
-            model=model,
-            args=_arguments(recipe, scratch, progress=progress),
-            train_dataset=train,
-            eval_dataset=dict(validation),
-            data_collator=lambda rows: collate(rows, pad_id),
-            compute_metrics=_figures,
-            callbacks=[log],
-        )
-        trainer.remove_callback(PrinterCallback)  # It prints to standard output.
-        if progress:
-            trainer.add_callback(SilentProgress)
-        trainer.train()
-    return log.rows
+    length = recipe.max_length if recipe.padding == "max_length" else None
+    trainer = EmotionTrainer(
+        recipe,
+        balanced_weights(train.targets) if recipe.class_weights == "balanced" else None,
+        model=model,
+        args=arguments(recipe, folder, list(validation), trackers),
+        train_dataset=train,
+        eval_dataset=dict(validation),
+        data_collator=lambda rows: collate(rows, pad_id, length),
+        compute_metrics=_figures,
+        callbacks=_callbacks(recipe, train, list(validation), report),
+    )
+    trainer.remove_callback(PrinterCallback)  # It prints to standard output.
+    if progress:
+        trainer.add_callback(SilentProgress)
+    os.environ["TENSORBOARD_LOGGING_DIR"] = recipe.log_folder
+    try:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    except (RuntimeError, MemoryError) as error:
+        if not _is_memory(error):
+            raise
+        raise ConfigurationError(
+            [
+                f"out of memory: lower batch_size (now {recipe.batch_size}) and raise accumulation (now"
+                f" {recipe.accumulation}) by the same factor, or lower max_length (now {recipe.max_length})"
+            ]
+        ) from error
+    return epoch_rows(trainer.state.log_history, list(validation))
 
 
-def _arguments(recipe: Recipe, scratch: str, *, progress: bool) -> TrainingArguments:
+def installed_trackers(recipe: Recipe, say: Callable[[str], None]) -> list[str]:
+    """The recipe's trackers that this environment has; says how to get the others."""
+    found: list[str] = []
+    for tracker in recipe.trackers:
+        if importlib.util.find_spec(tracker) is None:
+            say(f"{tracker} is not installed, so its figures stand in the card alone: pip install {tracker}")
+        else:
+            found.append(tracker)
+    return found
+
+
+def arguments(
+    recipe: Recipe, folder: Path, sources: Sequence[str], trackers: Sequence[str] = ()
+) -> TrainingArguments:
+    """What the Trainer is told.
+
+    Args:
+        recipe: What decides it.
+        folder: For checkpoints.
+        sources: Keys of the validation sets; the first one's loss decides about early stopping.
+        trackers: Where figures are sent.
+    """
     on_gpu = torch.cuda.is_available()
     return TrainingArguments(
-        output_dir=scratch,
+        output_dir=str(folder),
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.batch_size,
         per_device_eval_batch_size=recipe.evaluation_batch_size,
@@ -213,24 +231,51 @@ def _arguments(recipe: Recipe, scratch: str, *, progress: bool) -> TrainingArgum
         lr_scheduler_type=recipe.schedule if recipe.schedule != "constant" else "constant_with_warmup",
         warmup_steps=recipe.warmup,
         weight_decay=recipe.weight_decay,
-        bf16=True,  # Half the time of float32 on a CPU with AVX512-BF16, a third on a GPU.
+        adam_beta1=0.9,
+        adam_beta2=0.999,
+        adam_epsilon=1e-8,
+        bf16=recipe.precision == "bf16",
+        fp16=recipe.precision == "amp" and on_gpu,
         use_cpu=not on_gpu,
-        train_sampling_strategy="group_by_length",
+        # Rows of one length beside one another pad little; where all are padded alike, order is chance.
+        train_sampling_strategy="random" if recipe.padding == "max_length" else "group_by_length",
         remove_unused_columns=False,
         dataloader_pin_memory=on_gpu,
         eval_strategy="epoch",
-        logging_strategy="epoch",
-        save_strategy="no",
-        report_to="none",
+        logging_strategy="steps" if recipe.logging_steps else "epoch",
+        logging_steps=recipe.logging_steps or 1,
+        save_strategy="epoch",
+        save_total_limit=recipe.checkpoints,
+        load_best_model_at_end=recipe.early_stopping > 0,
+        metric_for_best_model=f"eval_{sources[0]}_loss" if recipe.early_stopping else None,
+        report_to=list(trackers) or "none",
         disable_tqdm=True,
         seed=recipe.seed,
     )
 
 
+def _callbacks(recipe: Recipe, train: Rows, sources: Sequence[str], report: Report) -> list[TrainerCallback]:
+    callbacks: list[TrainerCallback] = [EpochLog(sources, report), WholeCheckpoint()]
+    if recipe.early_stopping:
+        callbacks.append(EarlyStoppingCallback(recipe.early_stopping))
+    if isinstance(train, ChangingRows):
+        callbacks.append(EpochCount(train))
+    return callbacks
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Torch raises a type of its own for a GPU, and a RuntimeError with a text for a CPU."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error)
+
+
 def _figures(prediction: EvalPrediction) -> dict[str, float]:
-    """Accuracy and macro F1 among the six, over the rows that express exactly one of them."""
+    """Figures among the six, over the rows that express exactly one of them."""
     logits: NDArray[np.float32] = np.asarray(prediction.predictions)[:, :SIX]
     targets: NDArray[np.float32] = np.asarray(prediction.label_ids)[:, :SIX]
     certain = targets.max(axis=1) == 1
     truth, answer = targets[certain].argmax(axis=1), logits[certain].argmax(axis=1)
-    return {"accuracy": accuracy(truth, answer), "macro_f1": macro_f1(truth, answer)}
+    return {
+        "accuracy": accuracy(truth, answer),
+        "macro_f1": macro_f1(truth, answer),
+        "weighted_f1": weighted_f1(truth, answer),
+    }

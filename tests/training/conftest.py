@@ -41,6 +41,10 @@ def plain_sentences() -> list[str]:
     return [f"{thing} {fact}" for thing, fact in itertools.product(THINGS, FACTS)]
 
 
+EMOTIONS_TEXTS = [text for emotion in EMOTIONS for text in sentences(emotion)]
+"""All of the language that expresses something."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_core() -> Iterator[None]:
     """Threads that wait for one another make a tiny network ten times slower on a busy machine."""
@@ -85,8 +89,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tokenizers.models import WordPiece
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    texts = [text for emotion in EMOTIONS for text in sentences(emotion)]
-    texts += [*plain_sentences(), "and"]
+    texts = [*EMOTIONS_TEXTS, *plain_sentences(), "and"]
     words = sorted({word for text in texts for word in text.split()})
     vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
     tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))

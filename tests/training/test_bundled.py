@@ -31,7 +31,9 @@ def test_its_measured_accuracy_is_what_is_asked_of_it(bundled: artifact.Artifact
     figures = bundled.manifest.scores["emotion/test"]
 
     assert figures["rows"] == 2000
-    assert figures["int8_accuracy"] >= 0.925
+    assert figures["int8_accuracy"] >= 0.93
+    assert figures["int8_ece"] <= 0.021
+    assert figures["accuracy"] - figures["int8_accuracy"] <= 0.003
 
 
 def test_it_tells_plain_cases(bundled: artifact.Artifact) -> None:

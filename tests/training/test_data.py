@@ -13,6 +13,7 @@ from tests.training.conftest import GOEMOTIONS
 from training.data import (
     SIX,
     UNKNOWN,
+    Audit,
     Source,
     Split,
     Targets,
@@ -20,7 +21,7 @@ from training.data import (
     clean_train,
     load_sources,
 )
-from training.sources import GOEMOTIONS_TO_SIX, go_target, read_folder, read_hub
+from training.sources import GOEMOTIONS_OPEN, GOEMOTIONS_TO_SIX, go_target, read_folder, read_hub
 from worker.errors import ConfigurationError, DependencyError
 from worker.types import EMOTIONS
 
@@ -99,7 +100,7 @@ def test_goemotions_is_mapped_to_the_six_and_neutral(goemotions_folder: Path) ->
 def test_every_label_of_goemotions_goes_to_exactly_one_place() -> None:
     grouped = [fine for group in GOEMOTIONS_TO_SIX.values() for fine in group]
 
-    assert sorted([*grouped, "neutral"]) == sorted(GOEMOTIONS)
+    assert sorted([*grouped, *GOEMOTIONS_OPEN, "neutral"]) == sorted(GOEMOTIONS)
     assert tuple(GOEMOTIONS_TO_SIX) == tuple(EMOTIONS)
 
 
@@ -112,6 +113,9 @@ def test_every_label_of_goemotions_goes_to_exactly_one_place() -> None:
         (["anger", "sadness"], {"anger": 0.5, "sadness": 0.5}),
         (["anger", "neutral"], {"anger": 1.0, "neutral": 0.5}),
         (["disgust", "fear", "annoyance"], {"anger": 2 / 3, "fear": 1 / 3}),
+        (["curiosity", "surprise"], {"surprise": 1.0}),
+        (["curiosity", "neutral"], {"neutral": 1.0}),
+        (["approval", "realization"], {"neutral": UNKNOWN}),
     ],
 )
 def test_targets_of_goemotions(labels: list[str], expected: dict[str, float]) -> None:
@@ -168,6 +172,15 @@ def test_texts_of_any_held_out_split_leave_the_training_rows() -> None:
     assert corpus.sources[0].splits["train"].texts[0] == "A & B"
 
 
+def test_what_is_wrong_with_rows_is_counted_whether_or_not_it_is_mended() -> None:
+    rows = Split(["a", "A", "b", "", "x", "b"], certain("joy", "fear", "joy", "joy", "joy", "joy"))
+
+    for deduplicate, kept in ((True, 2), (False, 6)):
+        corpus = build_corpus([source("one", rows, Split(["X"], certain("joy")))], 1, deduplicate=deduplicate)
+        assert corpus.audit == Audit(empty=1, repeated=2, conflicting=1, held_out=1)
+        assert len(corpus.train) == kept
+
+
 def test_rows_of_a_split() -> None:
     split = Split(["a", "b", "c"], certain("joy", "fear", "love"))
 
@@ -214,4 +227,6 @@ def test_the_published_data(data: Path) -> None:
     assert np.bincount(emotion["test"].emotion).tolist() == [581, 695, 159, 275, 224, 66]
     # 31 texts repeated, 16 held out; GoEmotions' own copies and leaks go too.
     assert corpus.train_rows["emotion"] == 16000 - 31 - 16
-    assert 43_000 < corpus.train_rows["goemotions"] < 43_410
+    assert corpus.train_rows["goemotions"] == 36_609
+    # Those whose labels are all open: not trained on without a teacher.
+    assert 6_000 < len(corpus.unlabelled) < 7_000

@@ -19,7 +19,7 @@ def test_every_bundled_recipe_loads(name: str) -> None:
 def test_the_default_recipe() -> None:
     recipe = load("default")
 
-    assert (recipe.base, recipe.max_length, recipe.batch_size) == ("minilm", 128, 32)
+    assert (recipe.base, recipe.max_length, recipe.batch_size) == ("minilm", 128, 64)
 
 
 def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
@@ -36,7 +36,8 @@ def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
     for field in ("epochs", "learning_rate", "schedule", "colour: unknown", "label_smoothing"):
         assert field in problems
     assert "description: missing" in problems
-    assert "text_version: 99 is unknown, known are [1]" in problems
+    assert "line 4: colour: unknown" in problems
+    assert "text_version: 99 is unknown, known are [0, 1, 2, 3]" in problems
     assert len(refused.value.problems) == 7
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -10,10 +13,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from click.testing import Result as CommandResult
+from safetensors.numpy import load_file
 
 from training.cli import train
 from training.data import SIX, Split
-from training.run import Reading, check_int8
+from training.measure import Reading, check_int8
 from worker.errors import ArtifactError, ConfigurationError
 from worker.model import artifact
 from worker.model.classifier import load as load_classifier
@@ -48,7 +52,8 @@ def gated(
     """A training with neutral texts."""
     output = tmp_path_factory.mktemp("gated") / "model"
     data = ("--data", emotion_folder, "--data", goemotions_folder)
-    return command(tiny_recipe, tiny_base, output, *data, "--json", "--name", "gated", "--seed", "7")
+    more = ("--json", "--name", "gated", "--seed", "7", "--epochs", "20")
+    return command(tiny_recipe, tiny_base, output, *data, *more)
 
 
 def test_the_last_line_is_the_result_and_all_else_goes_to_standard_error(plain: CommandResult) -> None:
@@ -60,7 +65,10 @@ def test_the_last_line_is_the_result_and_all_else_goes_to_standard_error(plain: 
     assert [epoch["epoch"] for epoch in result["epochs"]] == list(range(1, 13))
     assert result["epochs"][-1]["training_loss"] < result["epochs"][0]["training_loss"]
     assert "written-here/validation accuracy" in result["epochs"][0]
-    assert set(result["scores"]) == {"written-here/test", "written-here/validation"}
+    assert set(result["scores"]) == {
+        *("written-here/test", "written-here/validation"),
+        *("behaviour/suite", "invariance/written-here"),
+    }
     assert result["scores"]["written-here/test"]["accuracy"] > 0.8
     assert "fine-tuned in" in plain.stderr
 
@@ -112,8 +120,20 @@ def test_the_card_is_complete_and_names_no_path(gated: CommandResult) -> None:
     card = (path / "README.md").read_text()
 
     assert card.startswith("---\nlanguage: en\n")
-    for part in ("model-index", "CC BY 4.0", "Demszky", "tiny-bert", "int8_accuracy", "## Limits"):
+    for part in (
+        "model-index",
+        "CC BY 4.0",
+        "Demszky",
+        "tiny-bert",
+        "int8_accuracy",
+        "## Limits",
+        "INV",
+        "letters",
+    ):
         assert part in card
+    for picture in re.findall(r"\]\((\S+\.svg)\)", card):
+        assert (path / picture).read_text().startswith("<svg"), picture
+    assert "confusion-goemotions-test.svg" in card
     assert "$" not in card, "every placeholder is filled in"
     for file in path.iterdir():
         assert str(path.parent).encode() not in file.read_bytes(), file.name
@@ -141,17 +161,70 @@ def test_without_json_people_get_a_table(
     assert f"Wrote tiny@1.0 to {output}" in done.stdout
 
 
-def test_nothing_is_left_of_a_training_that_fails(
+def test_a_training_that_fails_leaves_its_checkpoints_alone(
     tmp_path: Path, tiny_base: Path, emotion_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tmp_path / "tiny.toml"
     recipe.write_text('description = "x"\nepochs = 0.1\nmax_length = 16\n')
-    monkeypatch.setattr("training.run.check_int8", refuse)
-
-    done = command(recipe, tiny_base, tmp_path / "out" / "model", "--data", emotion_folder)
+    output = tmp_path / "out" / "model"
+    with monkeypatch.context() as patch:
+        patch.setattr("training.run.check_int8", refuse)
+        done = command(recipe, tiny_base, output, "--data", emotion_folder)
 
     assert isinstance(done.exception, ArtifactError)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [place.name for place in output.parent.iterdir()] == [".model.training"]
+
+    # What refused the result does not decide about the weights: they are not trained again.
+    recipe.write_text(recipe.read_text() + "int8_tolerance = 0.5\n")
+    again = command(recipe, tiny_base, output, "--data", emotion_folder)
+
+    assert again.exit_code == 0, again.output
+    assert "going on from" in again.stderr
+    assert [place.name for place in output.parent.iterdir()] == ["model"]
+
+
+def test_adapters_are_folded_into_the_network(
+    tmp_path: Path, tiny_recipe: Path, tiny_base: Path, emotion_folder: Path
+) -> None:
+    recipe = tmp_path / "lora.toml"
+    faster = tiny_recipe.read_text().replace("2e-3", "1e-2")
+    recipe.write_text(faster + "[lora]\nrank = 8\nalpha = 32\ndropout = 0.0\n")
+
+    done = command(recipe, tiny_base, tmp_path / "model", "--data", emotion_folder, "--json")
+
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["scores"]["written-here/test"]["accuracy"] > 0.5, "one in six by chance"
+    names = load_file(tmp_path / "model" / "model.safetensors").keys()
+    assert not [name for name in names if "lora" in name]
+
+
+def test_rare_emotions_are_translated_there_and_back_before_training(
+    tmp_path: Path, tiny_recipe: Path, tiny_base: Path, emotion_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(emotion_folder, folder)
+    rows = (folder / "train.txt").read_text().splitlines()
+    kept = [row for row in rows if not row.endswith("fear")] + [row for row in rows if row.endswith("fear")][
+        :2
+    ]
+    (folder / "train.txt").write_text("\n".join(kept) + "\n")
+    recipe = tmp_path / "translated.toml"
+    recipe.write_text(tiny_recipe.read_text() + "[back_translation]\nbelow = 0.5\n")
+    monkeypatch.setenv("MOODSTREAM_CACHE", str(tmp_path / "cache"))
+    asked: list[str] = []
+
+    def there(texts: Sequence[str]) -> list[str]:
+        asked.extend(texts)
+        return [f"and {text}" for text in texts]
+
+    monkeypatch.setattr("training.run.translators", lambda _: (there, list))
+    output = tmp_path / "model"
+
+    done = command(recipe, tiny_base, output, "--data", folder, "--epochs", "0.1")
+
+    assert done.exit_code == 0, done.output
+    assert len(asked) == 2, "the two texts of the rare emotion, and no others"
+    assert "2 copies of 2 texts" in done.stderr
 
 
 def refuse(_: object, __: float, path: Path) -> None:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from tests.unit.test_packed_parity import FAMILIES, padded, some_rows, stir
 from training.data import SIX, UNKNOWN
-from training.graph import BertGraph, WholeGraph, serving_graph
+from training.graph import BertGraph, DistilBertGraph, RobertaGraph, WholeGraph, serving_graph
+from training.loss import emotion_loss
 from training.model import Base, by_length, find_base, load_model, load_tokenizer, pad, predict
-from training.train import collate, emotion_loss
+from training.rows import collate
 from worker.errors import ConfigurationError, DependencyError
 from worker.types import LABELS
 
@@ -75,6 +77,23 @@ def test_batches_by_length_hold_every_row_once() -> None:
     rows = [[0] * n for n in (5, 1, 9, 3, 2)]
 
     assert by_length(rows, 2) == [[1, 4], [3, 0], [2]]
+
+
+@pytest.mark.parametrize(
+    ("family", "graph"), [("bert", BertGraph), ("roberta", RobertaGraph), ("distilbert", DistilBertGraph)]
+)
+def test_every_graph_gives_the_logits_of_transformers(family: str, graph: type) -> None:
+    network = stir(FAMILIES[family]())
+    rows = some_rows([3, 40, 128, 17, 3])
+    ids, mask = (torch.from_numpy(part) for part in pad(rows, network.config.pad_token_id))
+
+    lean = serving_graph(network)
+
+    assert type(lean) is graph
+    with torch.inference_mode():
+        found = lean(ids, mask).numpy()
+    np.testing.assert_allclose(found, padded(network, rows), rtol=0, atol=2e-5)
+    assert np.abs(found).max() > 0.5
 
 
 def test_the_last_layer_for_the_first_token_alone_changes_nothing(tiny_base: Path) -> None:
