@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model.batch import micro_batches, read_pad_id
+from worker.model.batch import micro_batches, padded, read_pad_id
 from worker.stream.batch import Batch, BatchBuilder, Entry
 from worker.stream.pace import Budget
 from worker.types import Post, Record, TopicPartition
@@ -15,13 +15,13 @@ from worker.types import Post, Record, TopicPartition
 LENGTHS = st.lists(st.integers(1, 40), max_size=60)
 
 
-@given(LENGTHS, st.integers(1, 9), st.integers(1, 200))
+@given(LENGTHS, st.integers(1, 9), st.integers(1, 200), st.sampled_from([None, 1, 2, 5]))
 def test_micro_batches_hold_every_row_once_and_keep_their_limits(
-    lengths: list[int], max_rows: int, max_tokens: int
+    lengths: list[int], max_rows: int, max_tokens: int, streams: int | None
 ) -> None:
     rows = [[index + 1] * length for index, length in enumerate(lengths)]
     seen: list[int] = []
-    for part in micro_batches(rows, max_rows=max_rows, max_tokens=max_tokens):
+    for part in micro_batches(rows, max_rows=max_rows, max_tokens=max_tokens, streams=streams):
         assert part.input_ids.shape == part.attention_mask.shape
         assert len(part.rows) <= max_rows
         assert part.input_ids.size <= max_tokens or len(part.rows) == 1
@@ -36,8 +36,8 @@ def test_micro_batches_hold_every_row_once_and_keep_their_limits(
 def test_sorting_leaves_little_padding() -> None:
     rng = np.random.default_rng(1)
     rows = [[1] * int(n) for n in rng.integers(3, 64, 512)]
-    padded = sum(part.input_ids.size for part in micro_batches(rows, max_rows=16, max_tokens=1024))
-    assert padded < 1.05 * sum(map(len, rows))
+    taken = sum(part.input_ids.size for part in micro_batches(rows, max_rows=16, max_tokens=1024))
+    assert taken < 1.05 * sum(map(len, rows))
 
 
 def test_padding_is_filled_with_the_id_that_the_network_calls_padding() -> None:
@@ -46,11 +46,35 @@ def test_padding_is_filled_with_the_id_that_the_network_calls_padding() -> None:
     assert part.input_ids.tolist() == [[5, 6], [7, 1]]
 
 
-def test_lengths_are_rounded_up_within_the_budget() -> None:
-    parts = list(micro_batches([[1] * 9, [1] * 5, [1] * 4], max_rows=9, max_tokens=16, multiple=4))
+@given(LENGTHS, st.integers(1, 9))
+def test_a_runtime_that_remembers_shapes_meets_few(lengths: list[int], streams: int) -> None:
+    for part in micro_batches([[1] * n for n in lengths], max_rows=16, max_tokens=1024, streams=streams):
+        rows, length = part.input_ids.shape
+        assert rows in (1, 2, 4, 8, 16)
+        assert length == padded(length)
 
-    assert [part.input_ids.shape for part in parts] == [(1, 12), (2, 8)]
-    assert [part.attention_mask.sum(axis=1).tolist() for part in parts] == [[9], [5, 4]]
+
+@pytest.mark.parametrize(
+    ("lengths", "streams", "shapes"),
+    [
+        ([9, 5, 4], 1, [(2, 12), (1, 4)]),
+        ([8] * 4, 4, [(4, 8)]),
+        ([8] * 20, 2, [(8, 8), (4, 8), (4, 8), (4, 8)]),
+        ([8] * 64, 2, [(16, 8)] * 3 + [(8, 8), (4, 8), (4, 8)]),
+        ([100] * 16, 1, [(8, 112), (8, 112)]),
+    ],
+)
+def test_every_stream_gets_an_equal_share_of_what_is_left(
+    lengths: list[int], streams: int, shapes: list[tuple[int, int]]
+) -> None:
+    parts = micro_batches([[1] * n for n in lengths], max_rows=16, max_tokens=1024, streams=streams)
+
+    assert [part.input_ids.shape for part in parts] == shapes
+
+
+@pytest.mark.parametrize(("length", "expected"), [(1, 4), (32, 32), (33, 40), (64, 64), (65, 80), (512, 512)])
+def test_a_length_is_rounded_up_the_further_the_longer(length: int, expected: int) -> None:
+    assert padded(length) == expected
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,15 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from worker.bench.cpu_peers import measure
+from worker.bench.latency import throughput, waits
 from worker.bench.picture import throughput_svg
 from worker.cli import cli
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, DependencyError
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -30,6 +32,28 @@ def test_every_call_has_its_number_of_posts_and_goes_on_where_the_last_one_ended
     assert seen[:6] == ["a", "b", "c", "a", "b", "c"]
     assert found["posts_at_once"] == 2
     assert found["posts_per_s"] > 0
+
+
+def test_throughput_counts_what_comes_while_posts_are_still_sent() -> None:
+    due = np.arange(0.0, 10.0, 0.01)  # 100 a second
+    arrived = 0.5 + due * 2  # labels at half that speed
+
+    assert throughput(due, arrived) == pytest.approx(50, rel=0.01)
+    assert throughput(due, np.full(len(due), np.inf)) == 0
+
+
+def test_waits_count_from_the_schedule_and_leave_the_warm_up_out() -> None:
+    due = np.arange(0.0, 10.0, 0.01)
+    arrived = due + np.where(due < 2.0, 9.0, 0.1)
+    arrived[-1] = np.inf
+
+    found = waits(0.5, due, arrived)
+
+    assert (found.p50_ms, found.p99_ms, found.worst_ms) == (100.0, 100.0, 100.0)
+    assert (found.posts, found.lost) == (800, 1)
+    assert found.posts_per_s == pytest.approx(100, rel=0.01)
+    with pytest.raises(DependencyError):
+        waits(0.5, due, np.full(len(due), np.inf))
 
 
 def test_the_picture_shows_every_system_and_joins_ours() -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from worker.model.artifact import Artifact, load
+from worker.model.batch import padded
 from worker.model.bundled import bundled_model
-from worker.model.openvino_backend import OpenVinoBackend, even_share, shared_core
+from worker.model.openvino_backend import OpenVinoBackend, shared_core
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +36,11 @@ def test_many_rows_at_once_answer_as_each_alone(artifact: Artifact, backend: Ope
     alone = shared_core().compile_model(str(artifact.openvino_path), "CPU")
     expected = []
     for row in asked:
-        ids = np.asarray([row + [0] * (-len(row) % 4)], dtype=np.int64)  # as long as in the backend
+        ids = np.asarray(
+            [row + [0] * (padded(len(row)) - len(row))], dtype=np.int64
+        )  # as long as in the backend
         expected.append(alone({"input_ids": ids, "attention_mask": (ids > 0).astype(np.int64)})[0][0])
     np.testing.assert_allclose(backend.logits(asked), np.stack(expected), atol=0.02)
-
-
-@pytest.mark.parametrize(
-    ("rows", "streams", "each"),
-    [(640, 2, 16), (32, 2, 16), (44, 2, 11), (33, 2, 9), (20, 1, 10), (1, 2, 1), (0, 2, 1)],
-)
-def test_every_stream_gets_as_many_micro_batches(rows: int, streams: int, each: int) -> None:
-    assert even_share(rows, streams) == each
 
 
 def test_no_rows_give_no_logits(artifact: Artifact, backend: OpenVinoBackend) -> None:
@@ -64,6 +59,7 @@ import faulthandler, gc, os, signal, sys
 from pathlib import Path
 faulthandler.enable()
 from worker.model.artifact import load
+from worker.model.batch import padded
 from worker.model.openvino_backend import OpenVinoBackend
 artifact = load(Path(sys.argv[1]))
 signal.signal(signal.SIGTERM, lambda *_: print("heard", flush=True))

@@ -26,6 +26,8 @@ from worker.errors import DependencyError
 
 _WARM_UP_SHARE = 0.2
 """Of the posts of a load, the first ones, that are not counted."""
+_OVERLOAD = 1.2
+"""Of what the worker does with a backlog: more than it can do beside sender and reader."""
 _PATIENCE_S = 60.0
 _BATCH = 512
 
@@ -49,7 +51,7 @@ class Found(msgspec.Struct, frozen=True):
 
     slo_ms: float | None
     capacity: float
-    """Posts per second with a backlog."""
+    """Posts per second while more are sent than the worker can label."""
     loads: list[Waits]
 
 
@@ -71,7 +73,7 @@ def run(
     bootstrap: str | None,
     capacity_posts: int,
 ) -> Found:
-    """Measure the capacity of one worker with a backlog, then what posts wait at shares of it.
+    """Measure the capacity of one worker while it is sent too much, then what posts wait at shares of it.
 
     Args:
         texts: Posts; used again from the beginning where they do not suffice.
@@ -85,18 +87,22 @@ def run(
         DependencyError: The worker or Kafka failed.
     """
     environment = {} if slo_ms is None else {"MOODSTREAM_BATCH__SLO_MS": str(slo_ms)}
-    with kafka(bootstrap) as servers, tempfile.TemporaryDirectory(prefix="moodstream-bench-") as logs:
+    with (
+        kafka(bootstrap, enduring=False) as servers,
+        tempfile.TemporaryDirectory(prefix="moodstream-bench-") as logs,
+    ):
         topic = f"bench-{time.time_ns()}"
         preload(servers, topic, texts, capacity_posts)
         system = System("moodstream", ["-m", "worker", "worker"], environment, capacity_posts)
         with started(system, servers, topic, Path(logs)) as at:
-            capacity = slope(at, capacity_posts, at_most_s=20.0)
-            at.await_records(capacity_posts, _PATIENCE_S)
+            alone = slope(at.committed, capacity_posts, at_most_s=20.0)
+            at.await_committed(capacity_posts, _PATIENCE_S)
+            capacity = throughput(*_answered(at, Load(texts, _OVERLOAD * alone, seconds), servers, topic))
             loads = [
-                _measure(at, Load(texts, share * capacity, seconds), servers, topic, share)
+                waits(share, *_answered(at, Load(texts, share * capacity, seconds), servers, topic))
                 for share in track(shares, console=Console(stderr=True), description="measuring")
             ]
-    return Found(slo_ms, capacity, loads)
+    return Found(slo_ms, round(capacity, 1), loads)
 
 
 def schedule(load: Load) -> NDArray[np.float64]:
@@ -105,24 +111,39 @@ def schedule(load: Load) -> NDArray[np.float64]:
     return np.cumsum(gaps)
 
 
-def _measure(at: Started, load: Load, servers: str, topic: str, share: float) -> Waits:
-    due = schedule(load)
-    name = f"{share:g}-{time.time_ns()}"
-    reader = _Reader(servers, at.out, name, len(due))
-    start = reader.start()
-    _send(servers, topic, name, load.texts, due + start)
-    arrived = reader.finish(_PATIENCE_S)
+def throughput(due: NDArray[np.float64], arrived: NDArray[np.float64]) -> float:
+    """Labels per second while posts were still sent, the warm-up left out.
+
+    Args:
+        due: (n,) when posts were due, rising.
+        arrived: (n,) when their labels arrived.
+    """
+    start, end = due[int(len(due) * _WARM_UP_SHARE)], due[-1]
+    return float(np.count_nonzero((arrived > start) & (arrived <= end)) / (end - start))
+
+
+def waits(share: float, due: NDArray[np.float64], arrived: NDArray[np.float64]) -> Waits:
+    """What the posts of a load waited, those of the warm-up left out.
+
+    Args:
+        share: Of the capacity.
+        due: (n,) when posts were due, rising.
+        arrived: (n,) when their labels arrived; infinite where none did.
+
+    Raises:
+        DependencyError: No post was answered.
+    """
     counted = slice(int(len(due) * _WARM_UP_SHARE), None)
-    waits = (arrived - (due + start))[counted]
-    answered = waits[np.isfinite(waits)]
+    all_waits = (arrived - due)[counted]
+    answered = all_waits[np.isfinite(all_waits)]
     if not len(answered):
         raise DependencyError("the worker", f"answered no post of the load at {share:.0%} of its capacity")
     p50, p99, p999 = 1000 * np.quantile(answered, [0.5, 0.99, 0.999])
     return Waits(
         share=share,
-        posts_per_s=round(load.rate, 1),
-        posts=len(waits),
-        lost=len(waits) - len(answered),
+        posts_per_s=round(len(due) / float(due[-1] - due[0]), 1) if len(due) > 1 else 0.0,
+        posts=len(all_waits),
+        lost=len(all_waits) - len(answered),
         p50_ms=round(float(p50), 1),
         p99_ms=round(float(p99), 1),
         p999_ms=round(float(p999), 1),
@@ -130,9 +151,21 @@ def _measure(at: Started, load: Load, servers: str, topic: str, share: float) ->
     )
 
 
+def _answered(
+    at: Started, load: Load, servers: str, topic: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Send a load; (n,) when each post was due and (n,) when its label arrived, in monotonic seconds."""
+    due = schedule(load)
+    name = str(time.time_ns())
+    reader = _Reader(servers, at.out, name, len(due))
+    due = due + reader.start()
+    _send(servers, topic, name, load.texts, due)
+    return due, reader.finish(_PATIENCE_S)
+
+
 def _send(servers: str, topic: str, name: str, texts: Sequence[str], due: NDArray[np.float64]) -> None:
     """Send post i, with `name/i` as its id, at its time; `due` in monotonic seconds."""
-    producer = Producer({"bootstrap.servers": servers, "linger.ms": 1})
+    producer = Producer({"bootstrap.servers": servers})  # lingers 5 ms, as clients do by default
     for index, at in enumerate(due.tolist()):
         while (wait_s := at - time.monotonic()) > 0:
             producer.poll(min(wait_s, 0.05))
@@ -158,7 +191,7 @@ class _Reader:
                 "auto.offset.reset": "latest",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
-                "fetch.wait.max.ms": 5,
+                "fetch.wait.max.ms": 100,
             }
         )
         self._consumer.subscribe([topic], on_assign=lambda *_: self._ready.set())

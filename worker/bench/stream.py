@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -38,6 +38,7 @@ from worker.types import Post, Record
 
 PARTITIONS = 4
 _OBSERVE_S = 0.25
+_ANSWER_S = 10.0
 _START_S = 120.0
 _WARM_UP_S = 5.0
 _MODEL_POSTS = 8192
@@ -83,12 +84,12 @@ def systems(model: Path, records: int) -> list[System]:
 
 
 @contextmanager
-def kafka(bootstrap: str | None) -> Iterator[str]:
+def kafka(bootstrap: str | None, *, enduring: bool = True) -> Iterator[str]:
     """The Kafka given, else a real one started for this run."""
     if bootstrap is not None:
         yield bootstrap
         return
-    with RealKafka(heap="1g") as server:
+    with RealKafka(heap="1g", enduring=enduring) as server:
         yield server.bootstrap
 
 
@@ -127,27 +128,36 @@ def create(bootstrap: str, *topics: str) -> None:
 
 
 class Started:
-    """A competitor at work: what it has put out so far."""
+    """A competitor at work: how far it has come."""
 
-    def __init__(self, out: str, probe: Consumer) -> None:
+    def __init__(self, topic: str, out: str, probe: Consumer) -> None:
         self.out = out
         """The topic that it writes to."""
+        self._topic = topic
         self._probe = probe
 
     def arrived(self) -> int:
-        """Records in its topic; each transaction's marker counts one a partition, less than 1% of a batch."""
+        """Records in the topic that it writes to.
+
+        Each transaction's marker counts one a partition: less than 1% where thousands share a transaction.
+        """
         return _arrived(self._probe, self.out)
 
-    def await_records(self, records: int, within_s: float) -> None:
-        """Return when it has put out so many.
+    def committed(self) -> int:
+        """Records that its group has committed of the topic that it reads, however small its transactions."""
+        partitions = [TopicPartition(self._topic, part) for part in range(PARTITIONS)]
+        return sum(max(0, at.offset) for at in self._probe.committed(partitions, _ANSWER_S))
+
+    def await_committed(self, records: int, within_s: float) -> None:
+        """Return when it has committed so many.
 
         Raises:
             DependencyError: It takes longer.
         """
         deadline = time.monotonic() + within_s
-        while self.arrived() < records:
+        while self.committed() < records:
             if time.monotonic() > deadline:
-                raise DependencyError("the worker", f"did not send {records} records in {within_s:.0f} s")
+                raise DependencyError("the worker", f"did not commit {records} records in {within_s:.0f} s")
             time.sleep(_OBSERVE_S)
 
 
@@ -168,8 +178,9 @@ def started(system: System, bootstrap: str, topic: str, logs: Path) -> Iterator[
         log=logs / f"{run}.log",
         env={**_environment(names, run), **system.environment},
     )
-    probe = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{run}-probe"})
-    at = Started(out, probe)
+    # It asks what the group has committed, and never joins it.
+    probe = Consumer({"bootstrap.servers": bootstrap, "group.id": run})
+    at = Started(topic, out, probe)
     try:
         process.start(lambda: at.arrived() > 0, within_s=_START_S)
         yield at
@@ -185,7 +196,7 @@ def measure(system: System, bootstrap: str, topic: str, logs: Path) -> float:
         DependencyError: As `started`.
     """
     with started(system, bootstrap, topic, logs) as at:
-        return slope(at, system.records, at_most_s=system.at_most_s)
+        return slope(at.arrived, system.records, at_most_s=system.at_most_s)
 
 
 def _environment(names: dict[str, str], run: str) -> dict[str, str]:
@@ -199,16 +210,16 @@ def _environment(names: dict[str, str], run: str) -> dict[str, str]:
     }
 
 
-def slope(at: Started, records: int, *, at_most_s: float) -> float:
+def slope(done: Callable[[], int], records: int, *, at_most_s: float) -> float:
     """Records per second, from the first quarter of `records` or five seconds until all, or for a time."""
     warm_at = time.monotonic() + _WARM_UP_S
-    while at.arrived() < records // 4 and time.monotonic() < warm_at:
+    while done() < records // 4 and time.monotonic() < warm_at:
         time.sleep(_OBSERVE_S)
-    first_at, first = time.monotonic(), at.arrived()
+    first_at, first = time.monotonic(), done()
     last_at, last = first_at, first
     while last < records and last_at - first_at < at_most_s:
         time.sleep(_OBSERVE_S)
-        last_at, last = time.monotonic(), at.arrived()
+        last_at, last = time.monotonic(), done()
     return (last - first) / (last_at - first_at)
 
 

@@ -24,6 +24,8 @@ VERSION = "4.3.0"
 CACHE_VARIABLE = "MOODSTREAM_CACHE"
 
 _STARTED = "Kafka Server started"
+_SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""No second compiler: it takes most of a core for the first minute, from whatever shares the machine."""
 _DOWNLOAD_S = 300
 _FORMAT_S = 60
 
@@ -80,15 +82,20 @@ def _fetch(folder: Path) -> None:
 class RealKafka(LocalServer):
     """One Apache Kafka node; `properties` (the server's own, and yours on top) are written at every start.
 
+    It starts fast and leaves the processor to others; `enduring` is slower for a minute and then faster.
+
     Topics must be created before use: a typing error in a topic's name should show.
     """
 
     name: ClassVar[str] = "kafka"
     ready_within_s: ClassVar[float] = 60.0
 
-    def __init__(self, properties: Mapping[str, str] | None = None, *, heap: str = "512m") -> None:
+    def __init__(
+        self, properties: Mapping[str, str] | None = None, *, heap: str = "512m", enduring: bool = False
+    ) -> None:
         super().__init__()
         self.heap = heap
+        self.options = () if enduring else _SHORT_LIVED
         self.properties = _properties(self.port, free_port(), self.folder / "data") | dict(properties or {})
 
     @property
@@ -104,7 +111,7 @@ class RealKafka(LocalServer):
         java = ["java", "-Dlog4j2.configurationFile=log4j2.properties", "-cp", f"{jars}/*"]
         if not (self.folder / "data").exists():
             self._format(java)
-        return [*java[:1], f"-Xmx{self.heap}", *java[1:], "kafka.Kafka", "server.properties"]
+        return [*java[:1], f"-Xmx{self.heap}", *self.options, *java[1:], "kafka.Kafka", "server.properties"]
 
     def _format(self, java: Sequence[str]) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import sys
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
@@ -81,8 +83,17 @@ def _needs(artifact: Artifact, name: str) -> None:
 
 
 def _cuda() -> bool:
-    if importlib.util.find_spec("torch") is None:
+    """Whether torch can use a GPU. It is 500 MB of memory, so it is asked only where there is a driver."""
+    if importlib.util.find_spec("torch") is None or not _driver():
         return False
     import torch
 
     return torch.cuda.is_available()
+
+
+def _driver() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True

@@ -11,6 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+_FEW_ROWS = 4
+"""Not worth sharing: two inferences of two rows take a third more of the processor than one of four."""
+
 
 class Padded(NamedTuple):
     """One micro-batch: what a padded model call takes."""
@@ -24,13 +27,26 @@ class Padded(NamedTuple):
 
 
 def micro_batches(
-    rows: Sequence[Sequence[int]], *, max_rows: int, max_tokens: int, pad_id: int = 0, multiple: int = 1
+    rows: Sequence[Sequence[int]],
+    *,
+    max_rows: int,
+    max_tokens: int,
+    pad_id: int = 0,
+    streams: int | None = None,
 ) -> Iterator[Padded]:
     """Cut `rows` into padded micro-batches of similar length, longest first.
 
-    Sorting leaves almost no padding: in arrival order two thirds of a tweet batch are padding. With the
-    longest first, parallel streams end at nearly the same time. A micro-batch has at most `max_rows` rows
-    and `max_tokens` ids with padding, but always at least one row; its length is a multiple of `multiple`.
+    Sorting leaves almost no padding: in arrival order two thirds of a tweet batch are padding. A micro-batch
+    has at most `max_rows` rows and `max_tokens` ids with padding, but always at least one row.
+
+    Args:
+        rows: Token ids.
+        max_rows: Of a micro-batch.
+        max_tokens: Of a micro-batch, padding included.
+        pad_id: What rows are filled up with.
+        streams: Parallel inferences of a runtime that keeps kernels and buffers for every shape it meets.
+            Each micro-batch then is an equal share of what is left or a few rows, so that all streams end at
+            nearly the same time, and has one of few shapes: a power of two of rows, a length of `padded`.
     """
     if not rows:
         return
@@ -43,13 +59,30 @@ def micro_batches(
     ends = np.cumsum(lengths)
     start, taken = 0, 0
     while start < len(order):
-        longest = -(-int(lengths[start]) // multiple) * multiple
-        stop = min(start + max(1, min(max_rows, max_tokens // longest)), len(order))
+        left, longest = len(order) - start, int(lengths[start])
+        if streams is None:
+            most = min(left, max_rows, max_tokens // longest)
+        else:
+            longest = padded(longest)
+            share = max(-(-left // streams), _FEW_ROWS)
+            most = _power_of_two(min(left, share, max_rows, max_tokens // longest))
+        stop = start + max(1, most)
         mask = np.arange(longest) < lengths[start:stop, None]
         input_ids = np.full(mask.shape, pad_id, dtype=np.int64)
         input_ids[mask] = flat[taken : ends[stop - 1]]
         yield Padded(order[start:stop], input_ids, mask.astype(np.int64))
         start, taken = stop, int(ends[stop - 1])
+
+
+def padded(length: int) -> int:
+    """The next length of few: in steps of 4 up to 32, then of 8 up to 64, then of 16."""
+    step = 4 if length <= 32 else 8 if length <= 64 else 16
+    return -(-length // step) * step
+
+
+def _power_of_two(most: int) -> int:
+    """The largest that is not above `most`; 0 for none."""
+    return 1 << most.bit_length() - 1 if most > 0 else 0
 
 
 def read_pad_id(config: Path) -> int:

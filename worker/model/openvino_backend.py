@@ -8,7 +8,6 @@ measured against ONNX Runtime int8 in bench/RESULTS.md ("CPU runtime"): the fast
 from __future__ import annotations
 
 import functools
-import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -23,8 +22,6 @@ from worker.model.batch import micro_batches, read_pad_id
 _MICRO_BATCH_ROWS = 16
 _MICRO_BATCH_TOKENS = 1024
 """16 rows of tweets are the fastest measured; long texts get fewer rows so that no stream runs late."""
-_LENGTH_STEP = 4
-"""OpenVINO keeps kernels and buffers for every shape it has met: a third of the shapes, 150 MB less."""
 
 
 @functools.cache
@@ -54,6 +51,7 @@ class OpenVinoBackend:
                 "PERFORMANCE_HINT": "THROUGHPUT",
                 "NUM_STREAMS": str(streams),
                 "INFERENCE_NUM_THREADS": str(streams),
+                "ENABLE_CPU_PINNING": False,
                 **precision,
             },
         )
@@ -68,10 +66,10 @@ class OpenVinoBackend:
         answer = np.empty((len(rows), self.outputs), dtype=np.float32)
         for part in micro_batches(
             rows,
-            max_rows=even_share(len(rows), self._streams),
+            max_rows=_MICRO_BATCH_ROWS,
             max_tokens=_MICRO_BATCH_TOKENS,
             pad_id=self._pad_id,
-            multiple=_LENGTH_STEP,
+            streams=self._streams,
         ):
             inputs = {"input_ids": part.input_ids, "attention_mask": part.attention_mask}
             if "token_type_ids" in self._inputs:
@@ -88,17 +86,6 @@ class OpenVinoBackend:
 
     def close(self) -> None:
         self._queue.wait_all()
-
-
-def even_share(rows: int, streams: int) -> int:
-    """Rows of a micro-batch, so that every stream gets as many of them: none idles while the last one works.
-
-    Args:
-        rows: Of the whole batch.
-        streams: Parallel inferences.
-    """
-    rounds = max(1, math.ceil(rows / (_MICRO_BATCH_ROWS * streams)))
-    return max(1, math.ceil(rows / (rounds * streams)))
 
 
 def _is_quantised(graph: ov.Model) -> bool:

@@ -7,6 +7,7 @@ and batches are cut so that what a post may have to wait for still fits into the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -18,6 +19,12 @@ _SHARE = 0.25
 for the one at the model's door and for its own; the last quarter is for Kafka."""
 _LATE = 0.5
 """Of the promise: a post as old as this when it is taken waits for two more batches and comes late."""
+_WASTE = 0.1
+"""Of a batch's time that is not spent on its word pieces. Cut smaller, batches would outrun the machine just
+when it is slow, and every post would come late."""
+_WASTE_LATE = 0.05
+"""The same of a batch of late posts: what a still larger one could save at most."""
+_ROUNDING = 1.01
 _SMOOTHING = 0.1
 """Weight of the newest batch in how slow the machine is now; ten batches forget half of what was."""
 _SLOWNESS = (0.5, 3.0)
@@ -39,6 +46,10 @@ class CostCurve(msgspec.Struct, frozen=True):
     def tokens(self, seconds: float) -> int:
         """The most word pieces that take no longer; at least one."""
         return max(1, int((seconds - self.base_s) / self.token_s))
+
+    def worthwhile(self, waste: float) -> int:
+        """Word pieces from which on less than that share of the time is the same for every batch."""
+        return max(1, math.ceil(self.base_s * (1 / waste - 1) / self.token_s))
 
 
 def fit(measured: Sequence[tuple[int, float]]) -> CostCurve:
@@ -119,10 +130,11 @@ class Budget:
 
 
 class Promise:
-    """As many as keep the promise; more only for posts that come too late in any case.
+    """As many as keep the promise; more only for posts that come late in any case.
 
-    A backlog breaks the promise whatever is done. Large batches then take less time a post, so that it
-    shrinks as long as the model is not outrun.
+    Larger batches take less time a post, so that a backlog shrinks as long as the model is not outrun. They
+    grow only as far as that gains something: while a batch of everything that waits is in the model, as much
+    comes again, and the stream would stay late for ever at a load that it could serve in time.
     """
 
     def __init__(self, slo_s: float, curve: CostCurve, most: int) -> None:
@@ -132,10 +144,14 @@ class Promise:
         self._slowness = 1.0
 
     def budget(self, age_s: float) -> int:
-        """What the model answers in its share of the promise, as fast as it is now; all for late posts."""
-        if age_s > self._slo_s * _LATE:
-            return self._most
-        return min(self._most, self._curve.tokens(self._slo_s * _SHARE / self._slowness))
+        """What the model answers in its share of the promise, as fast as it is now; late posts share more."""
+        in_time = self._curve.tokens(self._slo_s * _SHARE / self._slowness)
+        waste = _WASTE_LATE if age_s > self._slo_s * _LATE else _WASTE
+        return min(self._most, max(in_time, self._curve.worthwhile(waste)))
+
+    def within(self, tokens: int) -> bool:
+        """Whether a batch of so many word pieces takes no more than its share of the promise."""
+        return self._curve.seconds(tokens) <= self._slo_s * _SHARE * _ROUNDING
 
     def took(self, tokens: int, seconds: float) -> None:
         """Learn how slow the machine is beside what was measured."""

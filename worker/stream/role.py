@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from worker import metrics as m
@@ -40,6 +41,8 @@ _USUAL_POSTS = (
     "does anybody know whether the trains run tonight? i am stuck at the station and a bit scared of walking",
 )
 """As long as posts are: 24 word pieces on average."""
+_USUAL_LENGTH = 64
+"""Word pieces; hardly a post has more."""
 _MEASURED_POSTS = (4, 16, 64, 256)
 
 log = logging.getLogger(__name__)
@@ -140,16 +143,32 @@ def promised_pace(settings: Settings, classifier: Classifier, clock: Clock) -> P
     if batch.slo_ms is None:
         return None
     posts = classifier.prepare(_USUAL_POSTS)
+    _meet_usual_sizes(classifier, posts)
     curve = fit(measure(classifier.classify, posts, _MEASURED_POSTS, clock.monotonic))
     pace = Promise(batch.slo_ms / 1000, curve, batch.max_tokens)
+    tokens = pace.budget(0.0)
     log.info(
-        "a batch takes %.1f ms and %.1f us a word piece; at most %d of them keep p99 under %g ms",
+        "a batch takes %.1f ms and %.1f us a word piece; %d of them at most while posts come in time",
         curve.base_s * 1e3,
         curve.token_s * 1e6,
-        pace.budget(0.0),
-        batch.slo_ms,
+        tokens,
     )
+    if not pace.within(tokens):
+        log.warning(
+            "batch.slo_ms=%g is too short for this model on this machine: a batch worth its time takes"
+            " %.0f ms, a quarter of what p99 will be at least",
+            batch.slo_ms,
+            curve.seconds(tokens) * 1e3,
+        )
     return pace
+
+
+def _meet_usual_sizes(classifier: Classifier, posts: Sequence[Sequence[int]]) -> None:
+    """A runtime takes 10 ms and more for each size that it meets for the first time: not in the stream."""
+    ids = [token for post in posts for token in post]
+    for length in range(4, _USUAL_LENGTH + 1, 4):
+        for rows in (64, 7, 3):
+            classifier.classify([ids[:length]] * rows)
 
 
 def destination(settings: Settings, classifier: Classifier) -> Destination:
