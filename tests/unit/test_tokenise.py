@@ -14,6 +14,7 @@ from tokenizers.models import BPE, WordLevel, WordPiece
 
 from worker.errors import ArtifactError
 from worker.model.bundled import bundled_model
+from worker.model.text import VERSIONS, normalise
 from worker.model.tokenise import Tokeniser, open_tokeniser
 from worker.model.whole import WholeTokeniser
 from worker.model.wordpiece import wordpiece_of
@@ -98,6 +99,37 @@ def test_ids_equal_the_reference_on_real_posts(
     for start in range(0, len(texts), 1024):
         part = texts[start : start + 1024]
         assert tokeniser.encode(part) == [encoding.ids for encoding in reference.encode_batch(part)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "so sad " * 15_000,
+        "a" * 50_000,
+        "\u00e9a" * 25_000,
+        "e" + "\u0301" * 5_000,
+        "".join(f"{letter}\u0301\u0323\u0330" for letter in "i am so angry") * 50,
+        "".join(map(chr, range(32))) * 500,
+        "\ud83d sad \udc00" * 1_000,
+        "\u6f22" * 50_000,
+        "@a " * 20_000,
+        "&amp;amp;" * 10_000,
+        "\u202e\u200f" * 20_000,
+        "\U0001f469\u200d\U0001f469\u200d\U0001f467" * 5_000,
+        "!?" * 30_000,
+        ("q" * 150 + " ") * 600,
+        "\ufb01\ufdfa" * 20_000,
+        "\x00\x01",
+        "",
+    ],
+    ids=lambda text: f"{text[:8]!a} x {len(text)}",
+)
+def test_hostile_posts_give_the_ids_of_the_reference(
+    tokeniser: WordTokeniser, reference: Tokenizer, text: str
+) -> None:
+    for version in VERSIONS:
+        clean = normalise(text, version)
+        assert tokeniser.encode([clean]) == [reference.encode(clean).ids]
 
 
 def test_long_texts_are_cut_and_said_to_be(tokeniser: WordTokeniser) -> None:
