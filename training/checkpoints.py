@@ -56,7 +56,7 @@ def open_folder(output: Path, identity: Mapping[str, object], *, fresh: bool) ->
 def mark_whole(checkpoint: Path) -> None:
     """Say that nothing more will be written to a checkpoint: without this it is never gone on from.
 
-    None of the Trainer's own files can say it, because a kill may come while the last of them is half written.
+    None of the Trainer's own files can say it: a kill may come while the last of them is half written.
     """
     (checkpoint / _WHOLE).touch()
 

@@ -95,7 +95,9 @@ class EpochLog(TrainerCallback):
 class WholeCheckpoint(TrainerCallback):
     """Marks each checkpoint when the Trainer has written all of it."""
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         """Mark the one that was just saved."""
         mark_whole(Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from training.data import SIX, UNKNOWN, Split
 from training.translate import MarianTranslator, Translator
 from worker.errors import ConfigurationError, DependencyError
 from worker.types import EMOTIONS
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SETTINGS = BackTranslation(batch_size=2)
 
@@ -94,15 +96,6 @@ def tiny_marian(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.generation_config.bad_words_ids = [[padding]]
     model.save_pretrained(folder)
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for one another make a tiny network ten times slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(params=["counting", "marian"])

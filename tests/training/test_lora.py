@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ from transformers import (
 
 from training.lora import Lora, ensure_padding, loading_options, merged, with_adapters
 from worker.errors import ConfigurationError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 HIDDEN, LAYERS, LABELS, VOCABULARY = 32, 2, 7, 40
 _SHARED: dict[str, Any] = {
@@ -51,15 +52,6 @@ HEADS = {
 """Parameters of each classification head."""
 OUTPUTS = {"bert": 2 * HIDDEN, "roberta": 2 * HIDDEN, "distilbert": 2 * HIDDEN, "gpt_neox": 3 * HIDDEN}
 """Of the adapted layers of one transformer layer, together."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for one another make a tiny network ten times slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 architectures = pytest.mark.parametrize("architecture", CONFIGURATIONS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,14 @@ from numpy.typing import NDArray
 from worker.model.packed.flow import PackedModel
 from worker.model.packed.load import Options, load
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 VOCABULARY = 500
 OUTPUTS = 7
 LONGEST = 128
 CPU = torch.device("cpu")
 
 Rows = list[list[int]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for one another make a tiny network slower on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def made(name: str, **config: Any) -> Any:

@@ -15,11 +15,9 @@ from worker.bench.texts import read_texts
 from worker.errors import ArtifactError
 from worker.model.artifact import Artifact
 from worker.model.openvino_backend import OpenVinoBackend
-from worker.model.packed.config import UnsupportedModelError
-from worker.model.packed.load import load
 from worker.model.text import normalise
 from worker.model.tokenise import open_tokeniser
-from worker.model.torch_backend import TransformersModel
+from worker.model.torch_backend import open_network
 
 TOLERANCE = 1e-4
 """How far any logit may be from transformers', both in single precision."""
@@ -95,7 +93,7 @@ def check(
     parity = Parity(
         texts=len(texts),
         openvino=_distance(OpenVinoBackend(artifact), ids, expected),
-        torch=_distance(_torch_model(artifact), ids, expected),
+        torch=_distance(open_network(artifact, torch.device("cpu")), ids, expected),
     )
     problems = [
         f"{name} is up to {off:.2g} off transformers' logits, {TOLERANCE} is allowed: this checkpoint cannot"
@@ -112,20 +110,6 @@ def _served_ids(artifact: Artifact, texts: Sequence[str]) -> list[list[int]]:
     manifest = artifact.manifest
     tokeniser = open_tokeniser(artifact.tokenizer_path, manifest.max_length)
     return tokeniser.encode([normalise(text, manifest.text_version) for text in texts])
-
-
-def _torch_model(artifact: Artifact) -> Model:
-    """What the torch backend computes with on a CPU."""
-    device = torch.device("cpu")
-    try:
-        return load(
-            artifact.config_path,
-            artifact.safetensors_path,
-            max_length=artifact.manifest.max_length,
-            device=device,
-        )
-    except UnsupportedModelError:
-        return TransformersModel(artifact, device)
 
 
 def _distance(model: Model, ids: Ids, expected: Logits) -> float:

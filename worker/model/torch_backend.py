@@ -27,7 +27,9 @@ _MICRO_BATCH_ROWS = 2048
 _MICRO_BATCH_TOKENS = 32_768
 
 
-class _Model(Protocol):
+class Network(Protocol):
+    """A network on its device: what this backend hands its rows to."""
+
     outputs: int
 
     def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]: ...
@@ -55,7 +57,7 @@ class TorchBackend:
             if torch.cuda.is_available()
             else torch.device("cpu")
         )
-        self._model = _load(artifact, device, options)
+        self._model = open_network(artifact, device, options)
         if self._model.outputs != artifact.logits:
             raise ArtifactError(
                 artifact.path,
@@ -70,7 +72,13 @@ class TorchBackend:
         torch.cuda.empty_cache()  # Other workers may share the GPU. Without one this does nothing.
 
 
-def _load(artifact: Artifact, device: torch.device, options: Options | None) -> _Model:
+def open_network(artifact: Artifact, device: torch.device, options: Options | None = None) -> Network:
+    """The packed forward of an artefact's network, or transformers' own where there is none; says so.
+
+    Raises:
+        ConfigurationError: The network needs transformers, which is not installed.
+        ArtifactError: The weights do not belong to the network.
+    """
     try:
         return load(
             artifact.config_path,
