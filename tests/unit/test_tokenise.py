@@ -14,11 +14,12 @@ from tokenizers.models import BPE, WordLevel, WordPiece
 
 from worker.errors import ArtifactError
 from worker.model.bundled import bundled_model
-from worker.model.text import VERSIONS, normalise
+from worker.model.recent import Recent
+from worker.model.text import VERSIONS, normalise, steps
 from worker.model.tokenise import Tokeniser, open_tokeniser
 from worker.model.whole import WholeTokeniser
 from worker.model.wordpiece import wordpiece_of
-from worker.model.words import WordCache, WordTokeniser
+from worker.model.words import WordTokeniser
 
 PATH = bundled_model() / "tokenizer.json"
 MAX_LENGTH = 32
@@ -132,6 +133,21 @@ def test_hostile_posts_give_the_ids_of_the_reference(
         assert tokeniser.encode([clean]) == [reference.encode(clean).ids]
 
 
+ODD_WORDS = ["hapy", "Definitly,", "soooo", "@hapy", "i", "#SoHpapy", "😂", "\x0b", "a\x85b", " "]
+
+
+def test_words_changed_one_by_one_are_the_text_changed_as_a_whole(tokeniser: WordTokeniser) -> None:
+    by_word = {version: open_tokeniser(PATH, MAX_LENGTH, steps(version)[1]) for version in VERSIONS}
+
+    @given(st.lists(st.one_of(st.sampled_from(ODD_WORDS), st.text(max_size=8))).map(" ".join))
+    def check(text: str) -> None:
+        for version, changing in by_word.items():
+            expected = tokeniser.encode([normalise(text, version)])
+            assert changing.encode([steps(version)[0](text)]) == expected
+
+    check()
+
+
 def test_long_texts_are_cut_and_said_to_be(tokeniser: WordTokeniser) -> None:
     short, long = tokeniser.encode(["happy", "happy " * 10_000])
     assert len(long) == MAX_LENGTH
@@ -141,7 +157,7 @@ def test_long_texts_are_cut_and_said_to_be(tokeniser: WordTokeniser) -> None:
 
 
 def test_the_cache_is_bounded_and_keeps_what_is_used() -> None:
-    cache = WordCache(capacity=10)
+    cache: Recent[tuple[int, ...]] = Recent(capacity=10)
     for index in range(100):
         if "often" not in cache.young:
             assert cache.promote(["often"]) == ([] if index else ["often"])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from worker.errors import ArtifactError
 from worker.model.artifact import Artifact
 from worker.model.backend import Backend, BackendName, make
-from worker.model.text import normalise
+from worker.model.text import steps
 from worker.model.tokenise import open_tokeniser
 from worker.types import EMOTIONS, LABELS, Classified
 
@@ -78,16 +78,15 @@ class Classifier:
         manifest = artifact.manifest
         self.name = artifact.full_name
         self.backend = backend
-        self._text_version = manifest.text_version
         self._gate = gate
         self._calibration = _calibration(artifact)
-        self._tokeniser = open_tokeniser(artifact.tokenizer_path, manifest.max_length)
+        self._normalise, change = steps(manifest.text_version)
+        self._tokeniser = open_tokeniser(artifact.tokenizer_path, manifest.max_length, change)
         self.classify(self.prepare(_WARM_UP))
 
     def prepare(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text: normalised, tokenised, cut to the artefact's `max_length`."""
-        version = self._text_version
-        return self._tokeniser.encode([normalise(text, version) for text in texts])
+        return self._tokeniser.encode(list(map(self._normalise, texts)))
 
     def was_cut(self, row: Sequence[int]) -> bool:
         """Whether a prepared row is as long as the model reads, so that the text was cut."""

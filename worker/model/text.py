@@ -86,6 +86,21 @@ def normaliser(version: int) -> Callable[[str], str]:
         ) from None
 
 
+def steps(version: int) -> tuple[Callable[[str], str], Callable[[str], str] | None]:
+    """The function of one version in two: what is done to a text, and what then to each of its words.
+
+    For tokenizers that remember words, so that each is looked at once: the words are those between white
+    space. None where nothing is done to them. The two together give what `normaliser` gives, but for the last
+    word of a text that grows over `MAX_CHARACTERS` only in its words.
+
+    Raises:
+        ConfigurationError: The version is unknown to this release.
+    """
+    if version == 3:
+        return _version_2, _speller().put_right
+    return normaliser(version), None
+
+
 def _version_0(text: str) -> str:
     text = text[:MAX_CHARACTERS]
     return text if text.isascii() else _without_lone_surrogates(text)

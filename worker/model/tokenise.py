@@ -9,7 +9,7 @@ Two kinds are known:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,12 +35,14 @@ class Tokeniser(Protocol):
         ...
 
 
-def open_tokeniser(path: Path, max_length: int) -> Tokeniser:
+def open_tokeniser(path: Path, max_length: int, change: Callable[[str], str] | None = None) -> Tokeniser:
     """The tokenizer of a model folder.
 
     Args:
         path: A `tokenizer.json` of Hugging Face's `tokenizers`.
         max_length: Most ids of a text, those of both ends included.
+        change: What becomes of each word (what stands between white space) before it is cut; never to
+            become two.
 
     Raises:
         ArtifactError: The file is no tokenizer, or one of a kind that this release does not know.
@@ -56,8 +58,8 @@ def open_tokeniser(path: Path, max_length: int) -> Tokeniser:
     if problems:
         raise ArtifactError(path.parent, [f"{path.name} {problem}" for problem in problems])
     if remembers_words(parts):
-        return WordTokeniser(reference, max_length)
-    return WholeTokeniser(reference, max_length)
+        return WordTokeniser(reference, max_length, change=change)
+    return WholeTokeniser(reference, max_length, change)
 
 
 def _problems(parts: Mapping[str, Any], reference: Tokenizer) -> list[str]:

@@ -6,7 +6,7 @@ be remembered as BERT's can. `tokenizers` cuts the texts of a batch on all cores
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tokenizers import Tokenizer
 
@@ -17,15 +17,21 @@ class WholeTokeniser:
     Args:
         reference: Of Hugging Face's `tokenizers`, not padding; from now on it cuts.
         max_length: Most ids of a text, the special ones at both ends included.
+        change: What becomes of each word before the text is cut.
     """
 
-    def __init__(self, reference: Tokenizer, max_length: int) -> None:
+    def __init__(
+        self, reference: Tokenizer, max_length: int, change: Callable[[str], str] | None = None
+    ) -> None:
+        self._change = change
         self._reference = reference
         self._reference.enable_truncation(max_length)
         self._max_length = max_length
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, such as <s> first and </s> last, cut to `max_length`."""
+        if self._change is not None:
+            texts = [" ".join(map(self._change, text.split(" "))) for text in texts]
         encodings = self._reference.encode_batch_fast(list(texts))
         return [encoding.ids for encoding in encodings]
 

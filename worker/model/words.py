@@ -12,12 +12,13 @@ One trap: Python's `str.split` splits at seven control characters that BERT's cl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, filterfalse
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from worker.model.recent import Recent
 from worker.model.wordpiece import wordpiece_of
 
 _GLUE = dict.fromkeys((0x0B, 0x0C, 0x1C, 0x1D, 0x1E, 0x1F, 0x85))
@@ -31,38 +32,6 @@ def _words(text: str) -> list[str]:
     if not text.isprintable() and not _GLUE_CHARACTERS.isdisjoint(text):
         text = text.translate(_GLUE)
     return text.split()
-
-
-class WordCache:
-    """Word to ids, for at most `capacity` words, dropping what has not been used lately.
-
-    Two generations instead of a linked list: an exact LRU would cost a write per look-up. When the young
-    generation is full it becomes the old one; an old word that is used again is young again.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        self.young: dict[str, tuple[int, ...]] = {}
-        self._old: dict[str, tuple[int, ...]] = {}
-        self._half = max(1, capacity // 2)
-
-    def __len__(self) -> int:
-        return len(self.young) + len(self._old)
-
-    def promote(self, words: Iterable[str]) -> list[str]:
-        """Make the old ones of `words` young again; return those that neither generation knows."""
-        unknown = []
-        for word in words:
-            ids = self._old.pop(word, None)
-            if ids is None:
-                unknown.append(word)
-            else:
-                self.young[word] = ids
-        return unknown
-
-    def age(self) -> None:
-        """Start a new generation if the young one is full. Call between batches only."""
-        if len(self.young) > self._half:
-            self._old, self.young = self.young, {}
 
 
 def remembers_words(parts: Mapping[str, Any]) -> bool:
@@ -88,19 +57,27 @@ class WordTokeniser:
             nor padding.
         max_length: Most ids of a text, [CLS] and [SEP] included.
         capacity: Most words remembered: at the default about 60 MB when full.
+        change: What becomes of each word before it is cut.
     """
 
-    def __init__(self, reference: Tokenizer, max_length: int, capacity: int = 200_000) -> None:
+    def __init__(
+        self,
+        reference: Tokenizer,
+        max_length: int,
+        capacity: int = 200_000,
+        change: Callable[[str], str] | None = None,
+    ) -> None:
+        self._change = change
         self._reference = reference
         self._wordpiece = wordpiece_of(reference)
-        self._cache = WordCache(capacity)
+        self._cache: Recent[tuple[int, ...]] = Recent(capacity)
         self._cls, self._sep = reference.encode("").ids
         self._room = max_length - 2
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, [CLS] first and [SEP] last, cut to `max_length`.
 
-        Equal to the reference tokenizer's `encode(text).ids` for every string.
+        Equal to the reference tokenizer's `encode(text).ids` for every string (of changed words).
         """
         split = [_words(text) for text in texts]
         rows: list[list[int]] = []
@@ -137,14 +114,14 @@ class WordTokeniser:
         unknown = self._cache.promote(words)
         if not unknown:
             return []
-        other = unknown
+        read = {word: word if self._change is None else self._change(word) for word in unknown}
         if self._wordpiece is not None:
-            cut = {word: self._wordpiece.encode(word) for word in unknown}
+            cut = {word: self._wordpiece.encode(changed) for word, changed in read.items()}
             self._cache.young.update((word, ids) for word, ids in cut.items() if ids is not None)
-            other = [word for word, ids in cut.items() if ids is None]
-        encodings = self._reference.encode_batch_fast(other, add_special_tokens=False)
+            read = {word: read[word] for word, ids in cut.items() if ids is None}
+        encodings = self._reference.encode_batch_fast(list(read.values()), add_special_tokens=False)
         self._cache.young.update(
-            (word, tuple(encoding.ids)) for word, encoding in zip(other, encodings, strict=True)
+            (word, tuple(encoding.ids)) for word, encoding in zip(read, encodings, strict=True)
         )
         return [word for word in unknown if len(word) > _LONGEST_CACHED_WORD]
 
