@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,17 @@ def test_the_picture_shows_every_system_and_joins_ours() -> None:
     assert places["ours, 64"][1] < places["ours, 1"][1] < places["slow & old"][1]
     [line] = drawn.iter(f"{SVG}polyline")
     assert line.attrib["points"].count(",") == 2
+
+
+def test_names_in_the_picture_do_not_cover_one_another() -> None:
+    points = {f"system {index}": (10.0, 100.0 + index) for index in range(12)}
+
+    drawn = ElementTree.fromstring(throughput_svg(points, ours=[], title="t"))  # our own words
+
+    heights = sorted(float(t.attrib["y"]) for t in drawn.iter(f"{SVG}text") if t.text in points)
+    assert len(heights) == 12
+    assert min(below - above for above, below in pairwise(heights)) >= 15
+    assert 0 < heights[0] < heights[-1] < float(drawn.attrib["height"])
 
 
 def test_a_system_that_is_not_there_is_refused_with_those_that_are() -> None:

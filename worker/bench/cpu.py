@@ -56,6 +56,7 @@ def run(
         raise ConfigurationError([f"--only {' '.join(only)}: there are {'; '.join(PEERS)}"])
     if "infinity" in names and importlib.util.find_spec("infinity_emb") is None:
         names.remove("infinity")
+        Console(stderr=True).print("infinity is left out: it comes with pip install 'infinity-emb[torch]'")
     with tempfile.TemporaryDirectory(prefix="moodstream-bench-") as scratch:
         file = Path(scratch) / "texts.txt"
         file.write_text("\n".join(" ".join(text.split()) for text in texts), encoding="utf-8")
