@@ -5,10 +5,17 @@
     │   └── ArtifactError      the model folder is incomplete, altered or unsafe   exit 2
     ├── DependencyError        Kafka or Redis cannot be reached or refuses us      exit 3
     │   └── StoreUnavailableError  (trends) Redis is away: waited for              never leaves the loop
+    │       └── StoreRefusedError  (trends) Redis does not want us                 exit 3
     ├── AbortedError           (stream) a publication did not happen: done again   never leaves the loop
     ├── OffsetLostError        (trends) Redis stands elsewhere: read from there    never leaves the loop
-    ├── BadQueryError          (trends) an API request that makes no sense         answered with 400
+    ├── UnansweredError        (quality) Kafka did not answer: asked again         never leaves the loop
+    ├── RequestError           (web) a request that is not done                    answered with its status
+    │   ├── BadQueryError      it makes no sense                                   400
+    │   ├── NotFoundError      what it asks about is not there                     404
+    │   ├── ConflictError      not as things stand                                 409
+    │   └── TooManyError       as many as can be are being served                  503
     ├── ServerDiedError        (web) the HTTP server ended by itself               exit 1
+    ├── AlertsDiedError        (trends) the thread that finds spikes ended         exit 1
     ├── DataLossAvertedError   going on would lose or double records               exit 4
     └── BadRecordError         one input record cannot be labelled: dead letter    never leaves the loop
 
@@ -54,6 +61,10 @@ class DependencyError(MoodstreamError):
         self.dependency = dependency
         self.reason = reason
         super().__init__(f"{dependency}: {reason}")
+
+
+class UnansweredError(MoodstreamError):
+    """Kafka did not answer one question, or took no record, in time: to be asked again."""
 
 
 class DataLossAvertedError(MoodstreamError):

@@ -94,17 +94,87 @@ TRANSACTIONS = _counter("transactions", "Kafka transactions: committed or aborte
 MODEL_INFO = _gauge("model_info", "Always 1; what is being served is in the labels.", "model", "backend")
 MODEL_LOADED = _gauge("model_ready", "1 once the model is loaded and warm.")
 
+CONTROL = _counter("control_messages", "Messages of the control topic: applied or invalid.", "outcome")
+SWAPS = _counter("model_swaps", "Promotions carried out (served) or refused.", "outcome")
+PAUSED = _gauge("worker_paused", "1 while operators let this worker take no records.")
+SHADOW_COMPARED = _counter(
+    "shadow_posts",
+    "Posts of the shadow model's share: it said the same (agreed), something else (differed), was not asked "
+    "because live posts were waiting (skipped), or could not answer (failed).",
+    "model_version",
+    "outcome",
+)
+SHADOW_LABELS = _counter(
+    "shadow_labels", "Labels that the shadow model would give.", "emotion", "model_version"
+)
+SHADOW_SECONDS = _histogram("shadow_batch_seconds", "Time of the shadow model for a batch.", _STEP)
+
 # Trends
 TRENDS_APPLIED = _counter("trends_labels_applied", "Labels counted in Redis.", "emotion")
 TRENDS_SKIPPED = _counter(
     "trends_records_skipped", "Records of the labels topic that count nothing.", "reason"
 )
+TRENDS_OUTSIDE = _counter(
+    "trends_labels_outside",
+    "Labels too late or too early to count in their own bucket: late or early.",
+    "side",
+)
+TRENDS_QUERIES = _gauge("trends_tracked_queries", "Tracked queries that labels are matched with.")
 TRENDS_BATCH_SECONDS = _histogram("trends_batch_seconds", "Time to count one batch in Redis.", _STEP)
 TRENDS_REWINDS = _counter(
     "trends_rewinds", "Times the reader went to Redis's own offset, because it was not the expected one."
 )
+ALERTS = _counter(
+    "alerts", "Spikes and drifts found, each once; emotion is `all` where none is meant.", "kind", "emotion"
+)
+ALERTS_SILENT = _gauge(
+    "alert_series_silent", "Series that cannot be judged now, by what is missing.", "reason"
+)
+ALERTS_JUDGED = _gauge(
+    "alerts_judged_timestamp_seconds", "End of the last window that was judged, in epoch seconds."
+)
+ALERTS_DELIVERED = _counter(
+    "alert_deliveries", "Alerts delivered, refused, failed (tried again) or dropped.", "channel", "outcome"
+)
+ALERTS_WAITING = _gauge("alerts_waiting", "Alerts that are recorded and not yet delivered.", "channel")
+DRIFT_PSI = _gauge(
+    "drift_psi",
+    "Population stability index of the labels, by what is looked at and compared with: weeks (the same "
+    "model's last ones), artefact (its validation texts, last day) or model (the one before it).",
+    "measure",
+    "against",
+)
 HTTP_REQUESTS = _counter("http_requests", "API requests answered.", "route", "status")
 HTTP_SECONDS = _histogram("http_request_seconds", "Time to answer an API request.", _STEP, "route")
+
+# Sources
+SOURCE_ITEMS = _counter(
+    "source_items",
+    "What a feed has written into its topic: sent, and of that unreadable. Of a webhook also refused (not "
+    "signed) and unconfirmed.",
+    "feed",
+    "outcome",
+)
+SOURCE_LAG_SECONDS = _gauge("source_lag_seconds", "How old what a feed wrote last was then.", "feed")
+
+# Quality
+QUALITY_CORRECTIONS = _counter(
+    "quality_corrections",
+    "Corrections dealt with: applied, repeated (nothing new), expired or dead_letter.",
+    "outcome",
+)
+_OF_A_SLICE = ("model_version", "slice", "window")
+QUALITY_LABELS = _gauge("quality_labels", "Judged labels that the accuracy is over.", *_OF_A_SLICE)
+QUALITY_ACCURACY = _gauge("quality_accuracy", "Share of judged labels that people agree with.", *_OF_A_SLICE)
+QUALITY_ACCURACY_LOW = _gauge("quality_accuracy_low", "Lower end of its 95% interval.", *_OF_A_SLICE)
+QUALITY_ACCURACY_HIGH = _gauge("quality_accuracy_high", "Upper end of its 95% interval.", *_OF_A_SLICE)
+QUALITY_MACRO_F1 = _gauge("quality_macro_f1", "Macro F1 over judged labels.", *_OF_A_SLICE)
+QUALITY_MACRO_F1_LOW = _gauge("quality_macro_f1_low", "Lower end of its 95% interval.", *_OF_A_SLICE)
+QUALITY_MACRO_F1_HIGH = _gauge("quality_macro_f1_high", "Upper end of its 95% interval.", *_OF_A_SLICE)
+QUALITY_JUDGEMENTS = _gauge("quality_judgements", "Judged labels that are kept.")
+QUALITY_DISAGREEMENT = _gauge(
+    "quality_disagreement", "Share of the labels judged by several people on which they differ."
+)
 
 CATALOGUE = tuple(value for value in globals().copy().values() if isinstance(value, Definition))
 

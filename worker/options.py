@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from worker.configuration import load
 from worker.errors import ConfigurationError
-from worker.settings import load
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from types import FrameType
 
 import msgspec
+from prometheus_client import ProcessCollector
 
 from worker import metrics as m
 from worker.clock import Clock, SystemClock
@@ -20,6 +23,8 @@ from worker.settings import LogSettings, Settings
 
 VERSION = version("moodstream")
 _FORCED = 130
+_GARBAGE_EVERY = 100_000
+"""Container objects: a few batches' worth."""
 _LAST_WORD_S = 5.0
 """After its drain deadline a role has this long to leave by itself."""
 
@@ -57,6 +62,7 @@ def run_role(name: str, role: Role, settings: Settings, *, drain_s: float) -> No
     stop = Stop(clock)
     _on_signals(stop, drain_s)
     metrics = Metrics()
+    ProcessCollector(registry=metrics.registry)  # process_start_time_seconds, memory, CPU, open files
     metrics.gauge(m.BUILD_INFO).labels(VERSION, name).set(1)
     log.info("%s %s starts", name, VERSION)
     role(settings, metrics, clock, stop)
@@ -82,6 +88,23 @@ def _on_signals(stop: Stop, drain_s: float) -> None:
 def _end_overdue() -> None:
     log.error("did not finish in time: ending; what was not committed will be read again")
     os._exit(0)
+
+
+@contextmanager
+def few_garbage_collections() -> Iterator[None]:
+    """Records die young and in no cycles; by default Python looks for cycles every 700 of them.
+
+    What is loaded now stays for good and need not be looked at again. A quarter of the host's time a post.
+    """
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_EVERY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 class _JsonFormatter(logging.Formatter):

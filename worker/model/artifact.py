@@ -6,6 +6,8 @@
     model.safetensors   the weights, for a GPU and for further training: in half precision where we trained
                         them, as published where they were imported
     openvino.xml, .bin  the graph for a CPU: 8 bits, or single precision
+    reference.json      how sure the model is on validation texts, where it was written: see
+                        `worker.model.reference`
     README.md, *.svg    the model card and its pictures: for people, not loaded, not pinned
 
 Nothing here is ever unpickled, and a folder that holds a pickle is refused: loading one runs code.

@@ -77,6 +77,7 @@ class Classifier:
     def __init__(self, artifact: Artifact, backend: Backend, *, gate: bool = True) -> None:
         manifest = artifact.manifest
         self.name = artifact.full_name
+        self.runtime = backend.name
         self.backend = backend
         self._gate = gate
         self._calibration = _calibration(artifact)

@@ -41,8 +41,8 @@ def open_tokeniser(path: Path, max_length: int, change: Callable[[str], str] | N
     Args:
         path: A `tokenizer.json` of Hugging Face's `tokenizers`.
         max_length: Most ids of a text, those of both ends included.
-        change: What becomes of each word (what stands between white space) before it is cut; never to
-            become two.
+        change: What becomes of each word (what stands between white space) before it is cut: one word,
+            several with a space between them, or none.
 
     Raises:
         ArtifactError: The file is no tokenizer, or one of a kind that this release does not know.

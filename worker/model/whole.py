@@ -31,7 +31,7 @@ class WholeTokeniser:
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, such as <s> first and </s> last, cut to `max_length`."""
         if self._change is not None:
-            texts = [" ".join(map(self._change, text.split(" "))) for text in texts]
+            texts = [" ".join(filter(None, map(self._change, text.split()))) for text in texts]
         encodings = self._reference.encode_batch_fast(list(texts))
         return [encoding.ids for encoding in encodings]
 

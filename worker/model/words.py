@@ -24,7 +24,7 @@ from worker.model.wordpiece import wordpiece_of
 _GLUE = dict.fromkeys((0x0B, 0x0C, 0x1C, 0x1D, 0x1E, 0x1F, 0x85))
 _GLUE_CHARACTERS = frozenset(map(chr, _GLUE))
 _LONGEST_CACHED_WORD = 64
-"""Characters. Longer ones are links and noise that will not come again; not keeping them bounds memory."""
+"""Characters, and ids. Longer ones are noise that will not come again; not keeping them bounds memory."""
 
 
 def _words(text: str) -> list[str]:
@@ -57,7 +57,8 @@ class WordTokeniser:
             nor padding.
         max_length: Most ids of a text, [CLS] and [SEP] included.
         capacity: Most words remembered: at the default about 60 MB when full.
-        change: What becomes of each word before it is cut.
+        change: What becomes of each word before it is cut: one word, several with a space between them, or
+            none.
     """
 
     def __init__(
@@ -116,14 +117,30 @@ class WordTokeniser:
             return []
         read = {word: word if self._change is None else self._change(word) for word in unknown}
         if self._wordpiece is not None:
-            cut = {word: self._wordpiece.encode(changed) for word, changed in read.items()}
+            cut = {word: self._plain(changed) for word, changed in read.items()}
             self._cache.young.update((word, ids) for word, ids in cut.items() if ids is not None)
             read = {word: read[word] for word, ids in cut.items() if ids is None}
         encodings = self._reference.encode_batch_fast(list(read.values()), add_special_tokens=False)
         self._cache.young.update(
             (word, tuple(encoding.ids)) for word, encoding in zip(read, encodings, strict=True)
         )
-        return [word for word in unknown if len(word) > _LONGEST_CACHED_WORD]
+        return [word for word in unknown if not self._worth_keeping(word)]
+
+    def _plain(self, changed: str) -> tuple[int, ...] | None:
+        """The ids of a changed word without the reference's help; None where a part of it is not plain."""
+        assert self._wordpiece is not None  # noqa: S101
+        if " " not in changed:
+            return self._wordpiece.encode(changed)
+        ids: list[int] = []
+        for part in changed.split(" "):
+            found = self._wordpiece.encode(part)
+            if found is None:
+                return None
+            ids += found
+        return tuple(ids)
+
+    def _worth_keeping(self, word: str) -> bool:
+        return len(word) <= _LONGEST_CACHED_WORD and len(self._cache.young[word]) <= _LONGEST_CACHED_WORD
 
     def was_cut(self, row: Sequence[int]) -> bool:
         """Whether a row of `encode` fills `max_length`: (almost always) the text was longer."""

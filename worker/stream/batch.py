@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
+from itertools import accumulate, takewhile
 
 import msgspec
 
@@ -12,6 +13,9 @@ from worker.errors import BadRecordError
 from worker.stream.decode import Deletion
 from worker.stream.pace import Pace
 from worker.types import Post, Record, TopicPartition
+
+MAX_BYTES = 16 * 1024 * 1024
+"""Of the records of a batch: a hundred times what tweets come to, and eight records of the largest kind."""
 
 
 class Entry(msgspec.Struct):
@@ -58,17 +62,20 @@ class Batch(msgspec.Struct, frozen=True):
 class BatchBuilder:
     """Collects entries until a batch is worth the model's time.
 
-    A batch is full at `max_records` records or at as many word pieces as `pace` allows, whichever
-    comes first: they bound the model's time however long the posts are. It is due when full, or when its
-    first entry has waited `linger_s`.
+    A batch is full at `max_records` records, at as many word pieces as `pace` allows or at `max_bytes`,
+    whichever comes first: they bound the model's time however long the posts are, and the memory however
+    large the records. It is due when full, or when its first entry has waited `linger_s`.
     """
 
-    def __init__(self, *, max_records: int, pace: Pace, linger_s: float) -> None:
+    def __init__(self, *, max_records: int, pace: Pace, linger_s: float, max_bytes: int = MAX_BYTES) -> None:
         self._max_records = max_records
+        self._max_bytes = max_bytes
         self._pace = pace
         self._linger_s = linger_s
         self._waiting: deque[tuple[float, Entry]] = deque()
         self._tokens = 0
+        self._bytes = 0
+        """At least what the records come to; what was taken is not yet taken off."""
         self._budget = pace.budget(0.0)
 
     def __len__(self) -> int:
@@ -79,11 +86,22 @@ class BatchBuilder:
         for entry in entries:
             self._waiting.append((now, entry))
             self._tokens += len(entry.tokens)
+            record = entry.record
+            self._bytes += len(record.value or b"") + len(record.key or b"")
+            if record.headers:
+                self._bytes += _bytes_of_headers(record)
 
     @property
     def full(self) -> bool:
         """Whether the next batch has all it may have: nothing more needs to be fetched."""
-        return len(self._waiting) >= self._max_records or self._tokens >= self._budget
+        return len(self._waiting) >= self._max_records or self._tokens >= self._budget or self._large
+
+    @property
+    def _large(self) -> bool:
+        """Whether the records come to `max_bytes`: counted anew when what has come in since may do so."""
+        if self._bytes >= self._max_bytes:
+            self._bytes = sum(_bytes(entry.record) for _, entry in self._waiting)
+        return self._bytes >= self._max_bytes
 
     def wait_s(self, now: float) -> float | None:
         """Seconds until a batch is due: 0 if it is, None while there is nothing."""
@@ -94,7 +112,7 @@ class BatchBuilder:
         return max(0.0, self._waiting[0][0] + self._linger_s - now)
 
     def take(self, time: float) -> Batch:
-        """The next batch: within both limits, but at least one entry if any is there.
+        """The next batch: within all limits, but at least one entry if any is there.
 
         Args:
             time: Seconds since the epoch.
@@ -103,14 +121,24 @@ class BatchBuilder:
         self._budget = self._pace.budget(self._age_s(time))
         entries: list[Entry] = []
         tokens = 0
-        while self._waiting and len(entries) < self._max_records:
-            size = len(self._waiting[0][1].tokens)
-            if entries and tokens + size > self._budget:
+        waiting, budget = self._waiting, self._budget
+        for _ in range(min(len(waiting), self._max_records, self._within_bytes())):
+            entry = waiting[0][1]
+            tokens += len(entry.tokens)
+            if tokens > budget and entries:
+                tokens -= len(entry.tokens)
                 break
-            entries.append(self._waiting.popleft()[1])
-            tokens += size
+            entries.append(entry)
+            waiting.popleft()
         self._tokens -= tokens
         return Batch(entries)
+
+    def _within_bytes(self) -> int:
+        """How many of the first entries are not too large for one batch; at least one."""
+        if not self._large:
+            return len(self._waiting)
+        sizes = accumulate(_bytes(entry.record) for _, entry in self._waiting)
+        return max(1, sum(1 for _ in takewhile(lambda size: size <= self._max_bytes, sizes)))
 
     def took(self, tokens: int, seconds: float) -> None:
         """The model has answered a batch of so many word pieces in so many seconds."""
@@ -128,7 +156,20 @@ class BatchBuilder:
         self._waiting = deque(kept)
         self._tokens = sum(len(entry.tokens) for _, entry in kept)
 
+    def prepare_again(self, prepare: Callable[[Sequence[Entry]], None]) -> None:
+        """Give every waiting post the token ids of another model, which answers it from now on."""
+        prepare([entry for _, entry in self._waiting])
+        self._tokens = sum(len(entry.tokens) for _, entry in self._waiting)
+
     def clear(self) -> None:
         """Forget everything: the source goes back to what is committed."""
         self._waiting.clear()
-        self._tokens = 0
+        self._tokens = self._bytes = 0
+
+
+def _bytes(record: Record) -> int:
+    return len(record.value or b"") + len(record.key or b"") + _bytes_of_headers(record)
+
+
+def _bytes_of_headers(record: Record) -> int:
+    return sum(len(name) + len(value or b"") for name, value in record.headers)

@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 import msgspec
 
 from worker.errors import BadRecordError
+from worker.stream.dead_letters import first_taken_ms
 from worker.stream.envelopes import unwrap
 from worker.types import Post, Record
 
 _POST = msgspec.json.Decoder(Post)
 _FIRST_YEAR, _LAST_YEAR = 1970, 2999
+MAX_KEY = 16 * 1024
+"""Bytes. A label has the key of its post, and must never grow past what its topic takes."""
 _MILLISECONDS_FROM = 1e11
 """Numbers from here on are milliseconds: as seconds they would lie after the year 5000."""
 
@@ -27,8 +30,10 @@ def decode(record: Record) -> Post | Deletion:
 
     Raises:
         BadRecordError: with `kind` one of `invalid_utf8`, `invalid_json`, `wrong_type`, `missing_id`,
-            `missing_text`, `empty_text`, `invalid_time`.
+            `missing_text`, `empty_text`, `invalid_time`, `key_too_large`.
     """
+    if record.key is not None and len(record.key) > MAX_KEY:
+        raise BadRecordError("key_too_large", f"the key has {len(record.key)} bytes, more than {MAX_KEY}")
     value = record.value
     if value is None:
         return Deletion(record.key)
@@ -55,7 +60,7 @@ def written_at(post: Post, record: Record) -> datetime:
     """
     created = post.created_at
     if created is None:
-        created = record.timestamp_ms
+        created = first_taken_ms(record)
     if not isinstance(created, datetime):
         created = _from_number(created)
     elif created.tzinfo is None:
@@ -73,14 +78,25 @@ def _from_number(number: float) -> datetime:
 
 
 _FIELD_PROBLEMS = {
-    "missing required field `id`": BadRecordError("missing_id", "there is no id"),
-    "missing required field `text`": BadRecordError("missing_text", "there is no text"),
-    "`$.created_at`": BadRecordError("invalid_time", "created_at is neither RFC 3339 nor a number"),
+    "missing required field `id`": ("missing_id", "there is no id"),
+    "missing required field `text`": ("missing_text", "there is no text"),
+    "`$.created_at`": ("invalid_time", "created_at is neither RFC 3339 nor a number"),
 }
+"""Not the errors themselves: one that is raised again keeps all tracebacks of before, and so all records."""
 
 
 def _explained(value: bytes, error: Exception) -> BadRecordError:
     """What is wrong with a value that is neither a post nor a known envelope; only bad records pay for it."""
+    unreadable = not_json(value, error)
+    if unreadable is not None:
+        return unreadable
+    reason = str(error)
+    problems = (problem for part, problem in _FIELD_PROBLEMS.items() if part in reason)
+    return BadRecordError(*next(problems, ("wrong_type", reason)))
+
+
+def not_json(value: bytes, error: Exception) -> BadRecordError | None:
+    """Why a value could not even be read as JSON; None where it is JSON, but not what was expected."""
     try:
         value.decode()
     except UnicodeDecodeError as broken:
@@ -89,6 +105,4 @@ def _explained(value: bytes, error: Exception) -> BadRecordError:
         return BadRecordError("invalid_json", "the value is nested too deeply")
     if not isinstance(error, msgspec.ValidationError):
         return BadRecordError("invalid_json", "the value is not JSON")
-    reason = str(error)
-    known = next((problem for part, problem in _FIELD_PROBLEMS.items() if part in reason), None)
-    return known or BadRecordError("wrong_type", reason)
+    return None

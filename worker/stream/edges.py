@@ -6,10 +6,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from worker.errors import MoodstreamError
+from worker.stream.batch import Batch
 from worker.types import Classified, OutRecord, Record, TopicPartition
 
 OnRevoke = Callable[[Collection[TopicPartition]], None]
-"""Called, from inside `take` or `heartbeat`, with partitions that another worker reads from now on."""
+"""Called, from inside `take` or `heartbeat`, with partitions whose records must be forgotten: another worker
+reads them from now on, or they come again from what is committed."""
 
 
 class AbortedError(MoodstreamError):
@@ -49,6 +51,8 @@ class Model(Protocol):
 
     name: str
     """`name@version`."""
+    runtime: str
+    """What computes it: openvino, torch, ..."""
 
     def prepare(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text; on the loop's thread."""
@@ -60,6 +64,25 @@ class Model(Protocol):
 
     def classify(self, rows: Sequence[Sequence[int]]) -> Classified:
         """The answer for each prepared row, in their order; on the model's thread."""
+        ...
+
+    def close(self) -> None:
+        """Give the model's memory back; on the model's thread, when it has answered its last batch."""
+        ...
+
+
+class Watcher(Protocol):
+    """Who looks at committed batches: a shadow model."""
+
+    def saw(self, batch: Batch, answer: Classified, by: str, *, pressed: bool) -> None:
+        """A batch is committed. Never waits.
+
+        Args:
+            batch: With a row of `answer` for each of its posts.
+            answer: What the model said.
+            by: The model's `name@version`.
+            pressed: Whether posts are waiting: what can be left out should be.
+        """
         ...
 
 

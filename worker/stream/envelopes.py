@@ -11,16 +11,16 @@ from datetime import datetime
 
 import msgspec
 
-from worker.types import Post
+from worker.types import Post, Short
 
 
 class _XData(msgspec.Struct):
-    id: str
+    id: Short
     text: str
     created_at: datetime | None = None
-    author_id: str | None = None
-    lang: str | None = None
-    in_reply_to_user_id: str | None = None
+    author_id: Short | None = None
+    lang: Short | None = None
+    in_reply_to_user_id: Short | None = None
 
 
 class _X(msgspec.Struct):
@@ -32,37 +32,37 @@ class _X(msgspec.Struct):
 class _BlueskyRecord(msgspec.Struct):
     text: str = ""
     createdAt: datetime | None = None  # noqa: N815 - Bluesky's name
-    langs: list[str] = []
+    langs: list[Short] = []
 
 
 class _BlueskyCommit(msgspec.Struct):
     operation: str
-    collection: str
-    rkey: str
+    collection: Short
+    rkey: Short
     record: _BlueskyRecord | None = None
 
 
 class _Bluesky(msgspec.Struct):
     """Bluesky Jetstream: `{"did", "time_us", "kind": "commit", "commit": {...}}`."""
 
-    did: str
-    time_us: int
+    did: Short
+    time_us: float
     commit: _BlueskyCommit
 
 
 class _MastodonAccount(msgspec.Struct):
-    id: str
+    id: Short
 
 
 class _Mastodon(msgspec.Struct):
     """A Mastodon status; its `content` is HTML."""
 
-    id: str
+    id: Short
     content: str
     account: _MastodonAccount
     created_at: datetime | None = None
-    language: str | None = None
-    in_reply_to_id: str | None = None
+    language: Short | None = None
+    in_reply_to_id: Short | None = None
 
 
 class Deleted(msgspec.Struct, frozen=True):

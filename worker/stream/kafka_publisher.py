@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -14,12 +15,14 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from worker import metrics as m
 from worker.clock import Clock, backoff
-from worker.errors import DataLossAvertedError, DependencyError
+from worker.errors import DependencyError
 from worker.metrics import Metrics
 from worker.settings import KafkaSettings, TopicSettings, WorkerSettings
 from worker.stream.connection import client_logger, librdkafka
+from worker.stream.dead_letters import HEADER_ROOM
 from worker.stream.edges import AbortedError
-from worker.stream.kafka_source import refused
+from worker.stream.fence import NameGuard
+from worker.stream.refusal import refusal, refused
 from worker.types import OutRecord, TopicPartition
 
 _CALL_S = 5.0
@@ -27,9 +30,6 @@ _CALL_S = 5.0
 _HANGS_S = 5.0
 """librdkafka up to 2.16 can hang in `send_offsets_to_transaction` after the group's coordinator was away, and
 ignores the time-out given (its issues 5456 and 5511): past this the producer is given up for a new one."""
-HEADER_ROOM = 64 * 1024
-"""Bytes that a dead letter may be larger than the record it holds."""
-
 log = logging.getLogger(__name__)
 
 
@@ -53,7 +53,15 @@ class KafkaPublisher:
         keep_waiting: Callable[[], bool],
         clock: Clock,
         metrics: Metrics,
+        outputs: Sequence[str] | None = None,
+        forgiving: bool = True,
     ) -> None:
+        """`outputs`: the topics that are written; labels and dead letters where not given.
+
+        `forgiving`: whether the first fencing of our name is taken for a lost answer (see `NameGuard`).
+        """
+        self._kafka = kafka
+        self._outputs = tuple(outputs or (topics.labels, topics.dead_letters))
         self._configuration = librdkafka(
             kafka,
             **{
@@ -65,12 +73,14 @@ class KafkaPublisher:
                 "error_cb": self._on_error,
             },
         )
-        self._named = worker.instance_id is not None
+        self._name = None if worker.instance_id is None else NameGuard(clock, forgiving=forgiving)
+        self._timeout_s = worker.transaction_timeout_ms / 1000
+        self._began = 0.0
         self._group_metadata = group_metadata
         self._keep_waiting = keep_waiting
         self._clock = clock
         self._retries = metrics.counter(m.RETRIES).labels("kafka")
-        self._refused: str | None = None
+        self._refused: KafkaError | None = None
         self._producer: Producer | None = None
 
     def open(self) -> None:
@@ -86,6 +96,7 @@ class KafkaPublisher:
                 self._call(producer, producer.init_transactions)
             except KafkaException as error:
                 raise DependencyError("kafka", f"no transactions: {error.args[0].str()}") from error
+            self._check_outputs(producer)
             self._producer = producer
 
     def publish(self, records: Sequence[OutRecord], positions: Mapping[TopicPartition, int]) -> None:
@@ -93,10 +104,11 @@ class KafkaPublisher:
         producer = self._producer
         assert producer is not None  # noqa: S101
         offsets = [KafkaTopicPartition(*partition, offset) for partition, offset in positions.items()]
+        metadata = self._group_metadata()
         try:
+            self._began = self._clock.monotonic()
             producer.begin_transaction()
             _produce(producer, records)
-            metadata = self._group_metadata()
             self._call(
                 producer,
                 lambda s: _within(
@@ -128,9 +140,10 @@ class KafkaPublisher:
                 call(_CALL_S)
             except KafkaException as error:
                 reason: KafkaError = error.args[0]
-                producer.poll(0)  # serves the error callback
+                with suppress(KafkaException):  # a fatal error is raised here once more
+                    producer.poll(0)  # serves the error callback
                 if self._refused is not None or refused(reason):
-                    raise DependencyError("kafka", self._refused or reason.str()) from error
+                    raise refusal(self._refused or reason, self._kafka) from error
                 if not reason.retriable():
                     raise
                 if not self._keep_waiting():
@@ -141,12 +154,35 @@ class KafkaPublisher:
             else:
                 return
 
+    def _check_outputs(self, producer: Producer) -> None:
+        """Say at once, and not with the first dead letter, that we may not write; ask no more than that.
+
+        Raises:
+            DependencyError: the cluster refuses us.
+        """
+        for topic in self._outputs:
+            try:
+                error = producer.list_topics(topic, _CALL_S).topics[topic].error
+            except KafkaException as away:
+                log.debug("kafka: could not ask for %s: %s", topic, away)
+                return
+            if error is not None and refused(error):
+                raise refusal(error, self._kafka, topic)
+
     def _abort(self, producer: Producer, reason: KafkaError) -> None:
-        """Undo the open transaction, then say so; a producer that cannot is given up for a new one."""
-        if reason.code() == KafkaError._FENCED and self._named:
-            raise DataLossAvertedError(
-                "another worker runs under the same worker.instance_id and has fenced this one: "
-                "give each worker a name of its own"
+        """Undo the open transaction, then say so; a producer that cannot is given up for a new one.
+
+        Raises:
+            AbortedError: nothing was published.
+            DependencyError: the cluster refuses us.
+            DataLossAvertedError: another worker has our name.
+        """
+        self._check_name(reason)
+        if reason.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            raise DependencyError(
+                "kafka",
+                "a topic takes no records as large as topics.max_message_bytes says: "
+                "`moodstream topics check` shows which, `moodstream topics create` mends it",
             )
         if reason.fatal():
             self._producer = None
@@ -154,13 +190,28 @@ class KafkaPublisher:
             try:
                 self._call(producer, producer.abort_transaction)
             except KafkaException as error:
+                self._check_name(error.args[0])
                 log.warning("kafka: the transaction could not be aborted: %s", error.args[0].str())
                 self._producer = None
+        if refused(reason):
+            raise refusal(reason, self._kafka, " or ".join(self._outputs))
         raise AbortedError(reason.str())
+
+    def _check_name(self, reason: KafkaError) -> None:
+        """Whether an error means that another worker has our name.
+
+        The broker also fences whose transaction it has aborted because it was open for too long.
+
+        Raises:
+            DataLossAvertedError: it does.
+        """
+        overdue = self._clock.monotonic() - self._began >= self._timeout_s
+        if reason.code() == KafkaError._FENCED and self._name is not None and not overdue:
+            self._name.fenced(reason.str())
 
     def _on_error(self, error: KafkaError) -> None:
         if refused(error):
-            self._refused = error.str()
+            self._refused = error
         else:
             log.debug("kafka: %s", error.str())
 
@@ -168,10 +219,13 @@ class KafkaPublisher:
 def _produce(producer: Producer, records: Sequence[OutRecord]) -> None:
     """Hand every record to librdkafka's queue, waiting where it is full."""
     produce = producer.produce
-    for topic, key, value, headers in records:
+    for topic, key, value, headers, partition in records:
         while True:
             try:
-                produce(topic, value, key, headers=headers)
+                if headers or partition >= 0:
+                    produce(topic, value, key, partition, headers=headers)
+                else:  # a third of the call's time, also where there are none
+                    produce(topic, value, key)
             except BufferError:
                 producer.poll(0.1)
             else:

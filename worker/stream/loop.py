@@ -14,16 +14,19 @@ there is one answer to every trouble: forget both and go back to what is committ
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from functools import partial
 
 from worker.clock import Clock, backoff
 from worker.errors import BadRecordError
 from worker.stream.batch import BatchBuilder, Entry
 from worker.stream.decode import decode, written_at
-from worker.stream.edges import AbortedError, Model, Publisher, Source
+from worker.stream.edges import AbortedError, Model, Publisher, Source, Watcher
+from worker.stream.limits import NO_LIMIT, Limits
 from worker.stream.meter import Meter
-from worker.stream.model_stage import Answered, ModelStage
+from worker.stream.model_stage import IN_A_ROW, Answered, ModelStage, prepare
 from worker.stream.outcome import Destination, outgoing
 from worker.types import Post, Record, TopicPartition
 
@@ -50,16 +53,22 @@ class Loop:
         destination: Destination,
         clock: Clock,
         meter: Meter,
+        limits: Limits | None = None,
+        in_a_row: int = IN_A_ROW,
     ) -> None:
+        """Without `limits` no share of dead letters is too much."""
         self._source = source
         self._publisher = publisher
-        self._prepare = model.prepare
-        self._was_cut = model.was_cut
+        self._serving = model
+        self._incoming: deque[Model] = deque()
+        self._paused = False
+        self._watcher: Watcher | None = None
         self._builder = builder
         self._destination = destination
         self._clock = clock
         self._meter = meter
-        self._model = ModelStage(model, clock.monotonic)
+        self._limits = limits or Limits(NO_LIMIT, NO_LIMIT)
+        self._model = ModelStage(model, clock.monotonic, in_a_row)
         self._waits = backoff()
 
     def run(self, finished: Callable[[], bool], drain_s: float) -> None:
@@ -80,6 +89,7 @@ class Loop:
 
     def run_once(self) -> None:
         """One turn. At most one batch is in the model, one waits for it, and one is in the builder."""
+        self._switch()
         records = self._consume()  # 1
         self._builder.add(self._decode(records), self._clock.monotonic())  # 2
         answered = self._collect()
@@ -90,8 +100,38 @@ class Loop:
         if answered is not None or not self._model.busy:
             self._meter.moved()  # a model that hangs is no movement, however many records come
 
+    def serve(self, model: Model) -> None:
+        """Answer with `model` from the next batch on, and close the one before it; from any thread."""
+        self._incoming.append(model)
+
+    def pause(self, paused: bool) -> None:
+        """Take no records until told otherwise, and stay in the group; from any thread."""
+        self._paused = paused
+
+    @property
+    def serving(self) -> Model:
+        """What answers, once the loop has made a turn."""
+        return self._incoming[-1] if self._incoming else self._serving
+
+    def watch(self, watcher: Watcher | None) -> None:
+        """Show every committed batch to `watcher`, on this thread; from any thread."""
+        self._watcher = watcher
+
+    def _switch(self) -> None:
+        """Between two batches. The new model cuts anew what waits in the builder."""
+        while self._incoming:
+            old, self._serving = self._serving, self._incoming.popleft()
+            self._builder.prepare_again(partial(prepare, self._serving))
+            self._model.switch(self._serving, old.close)
+            log.info("model %s serves from the next batch on, after %s", self._serving.name, old.name)
+
     def _consume(self) -> list[Record]:
         """Step 1. Fetches nothing while full batches wait for the model: this is the backpressure."""
+        if self._paused:
+            self._source.heartbeat()
+            if not self._model.busy:
+                self._clock.sleep(_IDLE_S)
+            return []
         if self._builder.full:
             return []
         wait_s = self._builder.wait_s(self._clock.monotonic())
@@ -107,11 +147,8 @@ class Loop:
             return []
         with self._meter.step("decode"):
             entries = [_entry(record) for record in records]
-            posts = [(entry, entry.what.text) for entry in entries if isinstance(entry.what, Post)]
-            rows = self._prepare([text for _, text in posts])
-            for (entry, _), row in zip(posts, rows, strict=True):
-                entry.tokens = row
-        self._meter.took(records, sum(map(self._was_cut, rows)))
+            prepare(self._serving, entries)
+        self._meter.took(records, sum(self._serving.was_cut(entry.tokens) for entry in entries))
         return entries
 
     def _collect(self) -> Answered | None:
@@ -133,12 +170,15 @@ class Loop:
 
     def _publish(self, answered: Answered) -> None:
         """Steps 5 and 6, all or nothing."""
-        batch, answer, _ = answered
+        batch, answer = answered.batch, answered.answer
         if not batch.entries:
             return
         now = self._clock.time()
+        self._meter.classified(answered.seconds)
         with self._meter.step("encode"):
-            out = outgoing(batch, answer, self._destination, datetime.fromtimestamp(now, UTC))
+            destination = self._destination.by(answered.model)
+            out = outgoing(batch, answer, destination, datetime.fromtimestamp(now, UTC))
+        tally = self._limits.check(batch, self._clock.monotonic())
         try:
             with self._meter.step("commit"):
                 self._publisher.publish(out, batch.positions())
@@ -146,7 +186,10 @@ class Loop:
             self._go_back(error)
         else:
             self._waits = backoff()
-            self._meter.committed(batch, answer, self._clock.time())
+            self._limits.committed(tally, self._clock.monotonic())
+            self._meter.committed(batch, answer, answered.model, self._clock.time())
+            if self._watcher is not None:
+                self._watcher.saw(batch, answer, answered.model, pressed=self._builder.full)
 
     def _go_back(self, error: AbortedError) -> None:
         """Nothing of a batch was published: forget all that is not committed and read it again."""
@@ -183,5 +226,6 @@ def _entry(record: Record) -> Entry:
         if isinstance(what, Post):
             return Entry(record, what, written_at(what, record))
     except BadRecordError as error:
-        return Entry(record, error)
+        error.__context__ = None  # what it was raised over, and its frames: some KB until the batch is done
+        return Entry(record, error.with_traceback(None))
     return Entry(record, what)

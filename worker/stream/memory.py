@@ -1,11 +1,13 @@
-"""Source and publisher in memory: evaluation and `classify` run the real loop over them."""
+"""Source and publisher in memory: evaluation, `classify` and replay run the real loop over them."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 
 from worker.stream.edges import AbortedError, OnRevoke
-from worker.types import OutRecord, Record, TopicPartition
+from worker.types import Headers, OutRecord, Record, TopicPartition
 
 
 class MemoryLog:
@@ -24,12 +26,19 @@ class MemoryLog:
         key: bytes | None = None,
         partition: int = 0,
         timestamp_ms: int = 0,
+        headers: Headers | None = None,
     ) -> Record:
         """Add one record at the end of a partition."""
         log = self.partitions.setdefault(TopicPartition(topic, partition), [])
-        record = Record(topic, partition, len(log), key, value, timestamp_ms)
+        offset = log[-1].offset + 1 if log else 0
+        record = Record(topic, partition, offset, key, value, timestamp_ms, headers or [])
         log.append(record)
         return record
+
+    def extend(self, records: Iterable[Record]) -> None:
+        """Add records of another log with the offsets that they have there: rising, with or without gaps."""
+        for record in records:
+            self.partitions.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
 
 
 class MemorySource:
@@ -50,18 +59,25 @@ class MemorySource:
         for partition, log in self._log.partitions.items():
             if partition in self._revoked:
                 continue
-            start = self._position.get(partition, 0)
+            start = self._index(partition)
             part = log[start : start + limit - len(taken)]
-            self._position[partition] = start + len(part)
+            if part:
+                self._position[partition] = part[-1].offset + 1
             taken += part
         return taken
 
     def is_exhausted(self) -> bool:
         """Whether every record of every partition has been taken."""
         return all(
-            self._position.get(partition, 0) >= len(log)
+            self._index(partition) >= len(log)
             for partition, log in self._log.partitions.items()
             if partition not in self._revoked
+        )
+
+    def _index(self, partition: TopicPartition) -> int:
+        """Where the next record stands in its log: offsets may begin anywhere and have gaps."""
+        return bisect_left(
+            self._log.partitions[partition], self._position.get(partition, 0), key=attrgetter("offset")
         )
 
     def heartbeat(self) -> None:

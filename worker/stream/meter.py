@@ -20,9 +20,8 @@ from worker.web.health import Health
 class Meter:
     """Feeds the metrics and the health of a worker."""
 
-    def __init__(self, metrics: Metrics, health: Health, model: str) -> None:
+    def __init__(self, metrics: Metrics, health: Health) -> None:
         self._health = health
-        self._model = model
         self._step = metrics.histogram(m.STEP_SECONDS)
         self._consumed = metrics.counter(m.CONSUMED)
         self._truncated = metrics.counter(m.TRUNCATED)
@@ -48,6 +47,10 @@ class Meter:
         finally:
             self._step.labels(name).observe(time.perf_counter() - start)
 
+    def classified(self, seconds: float) -> None:
+        """The model has answered a batch, in so long."""
+        self._step.labels("classify").observe(seconds)
+
     def took(self, records: Sequence[Record], truncated: int) -> None:
         """Records were taken; `truncated` of their texts were longer than the model reads."""
         for topic, n in Counter(record.topic for record in records).items():
@@ -59,8 +62,8 @@ class Meter:
         self._records.observe(len(batch.entries))
         self._tokens.observe(batch.tokens)
 
-    def committed(self, batch: Batch, answer: Classified, now: float) -> None:
-        """A batch is published and committed; `now` in seconds since the epoch."""
+    def committed(self, batch: Batch, answer: Classified, model: str, now: float) -> None:
+        """A batch is published and committed; `model` answered, `now` in seconds since the epoch."""
         self._transactions.labels("committed").inc()
         outcomes: Counter[tuple[str, str]] = Counter()
         for entry in batch.entries:
@@ -76,7 +79,7 @@ class Meter:
             self._published.labels(*key).inc(n)
         for index, n in enumerate(np.bincount(answer.label, minlength=len(LABELS)).tolist()):
             if n:
-                self._labels.labels(LABELS[index], self._model).inc(n)
+                self._labels.labels(LABELS[index], model).inc(n)
         taken = np.array([entry.record.timestamp_ms for entry in batch.entries], dtype=np.float64)
         self._latency.observe_all(np.maximum(now - taken[taken >= 0] / 1000, 0.0))
         given = np.column_stack([answer.scores, answer.neutral])[np.arange(len(answer.label)), answer.label]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import NamedTuple
@@ -13,11 +13,14 @@ import numpy as np
 from worker.errors import BadRecordError, DataLossAvertedError
 from worker.stream.batch import Batch, Entry
 from worker.stream.edges import Model
-from worker.types import EMOTIONS, Classified, TopicPartition
+from worker.stream.limits import MODEL_ERROR
+from worker.types import EMOTIONS, Classified, Post, TopicPartition
 
+IN_A_ROW = 8
 _PLACES = 2
-_BROKEN_FROM = 8
-"""Posts. Failing on more in a row, or on most of a larger batch, the model is broken and not the posts."""
+_CONTROL = "so happy today"
+"""A post that any model has an answer for: one that fails on it too is broken."""
+_AND_NOW = "nothing of this batch was committed. Check it"
 
 
 class Answered(NamedTuple):
@@ -27,6 +30,8 @@ class Answered(NamedTuple):
     answer: Classified
     seconds: float = 0.0
     """What the model took for it."""
+    model: str = ""
+    """`name@version` of the model that answered."""
 
 
 class _Pending:
@@ -45,12 +50,13 @@ class ModelStage:
     the loop's thread is busy with.
     """
 
-    def __init__(self, model: Model, monotonic: Callable[[], float]) -> None:
-        self._model = model
+    def __init__(self, model: Model, monotonic: Callable[[], float], in_a_row: int = IN_A_ROW) -> None:
+        """`in_a_row`: most posts one after another on which the model may fail."""
+        self._asked = Asked(model, in_a_row)
+        self._in_a_row = in_a_row
         self._monotonic = monotonic
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._pending: deque[_Pending] = deque()
-        self._failed_in_a_row = 0
 
     @property
     def busy(self) -> bool:
@@ -65,13 +71,18 @@ class ModelStage:
     def submit(self, batch: Batch) -> None:
         """Hand a batch over; not when `full`."""
         assert not self.full  # noqa: S101
-        self._pending.append(_Pending(batch, self._thread.submit(self._answer, batch)))
+        self._pending.append(_Pending(batch, self._thread.submit(self._answer, self._asked, batch)))
+
+    def switch(self, model: Model, retire: Callable[[], None]) -> None:
+        """Later batches go to `model`; `retire` is called when the old one has answered the others."""
+        self._asked = Asked(model, self._in_a_row)
+        self._thread.submit(retire)
 
     def collect(self, timeout_s: float) -> Answered | None:
         """The oldest batch with its answer, less what was dropped meanwhile; None if it takes longer.
 
         Raises:
-            DataLossAvertedError: the model fails on most of a batch.
+            DataLossAvertedError: the model is broken.
         """
         if not self._pending:
             return None
@@ -96,55 +107,96 @@ class ModelStage:
             if not pending.future.cancel():
                 pending.future.exception()
         self._pending.clear()
+        self._asked.failed_in_a_row = 0  # they come again
 
-    def _answer(self, batch: Batch) -> Answered:
+    def _answer(self, asked: Asked, batch: Batch) -> Answered:
         start = self._monotonic()
-        answered, failed = answer(self._model, batch)
-        self._failed_in_a_row = 0 if len(answered.answer.label) else self._failed_in_a_row + failed
-        if self._failed_in_a_row > _BROKEN_FROM:
-            raise DataLossAvertedError(
-                f"the model failed on {self._failed_in_a_row} posts in a row: check it, then start again"
-            )
-        return answered._replace(seconds=self._monotonic() - start)
+        answered = asked.answer(batch)
+        return answered._replace(seconds=self._monotonic() - start, model=asked.name)
 
     def close(self) -> None:
         """Do not wait: a model that hangs must not keep the process from ending."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def answer(model: Model, batch: Batch) -> tuple[Answered, int]:
-    """Classify a batch; also says on how many posts the model failed.
-
-    A post on which it fails becomes a bad record of kind `model_error`.
+class Asked:
+    """A model that may fail: on a post, which then becomes a dead letter, or on all, which ends the worker.
 
     A failing batch is halved until the post that makes it fail stands alone, so that only this one leaves.
-
-    Raises:
-        DataLossAvertedError: most posts fail, so that the model and not the posts must be broken.
+    Each time the model is also asked about a post that is known to be good: if it fails on that too, it is
+    the model that is broken and not the post.
     """
-    posts = batch.posts
-    answers, failed = _bisect(model, posts)
-    if len(failed) > max(_BROKEN_FROM, len(posts) // 2):
-        raise DataLossAvertedError(
-            f"the model fails on {len(failed)} of {len(posts)} posts ({failed[0].what}); "
-            "none of them was committed: check it, then start again"
-        )
-    return Answered(batch, _stack(answers)), len(failed)
+
+    def __init__(self, model: Model, in_a_row: int = IN_A_ROW) -> None:
+        self._model = model
+        self._in_a_row = in_a_row
+        self._control = model.prepare([_CONTROL])
+        self.name = model.name
+        self.failed_in_a_row = 0
+
+    def answer(self, batch: Batch) -> Answered:
+        """Classify a batch. A post on which the model fails becomes a bad record of kind `model_error`.
+
+        Raises:
+            DataLossAvertedError: it is the model that is broken.
+        """
+        return Answered(batch, _stack(self._bisect(batch.posts)))
+
+    def _bisect(self, posts: list[Entry]) -> list[Classified]:
+        if not posts:
+            return []
+        try:
+            answers = [self._classified([entry.tokens for entry in posts])]
+        except Exception as error:
+            if len(posts) == 1:
+                self._failed_on(posts[0], error)
+                return []
+        else:
+            self.failed_in_a_row = 0
+            return answers
+        middle = len(posts) // 2
+        return self._bisect(posts[:middle]) + self._bisect(posts[middle:])
+
+    def _failed_on(self, post: Entry, error: Exception) -> None:
+        """The model fails on one post alone: is it the post?"""
+        try:
+            self._classified(self._control)
+        except Exception as broken:
+            raise DataLossAvertedError(
+                f"the model is broken: it fails ({type(broken).__name__}) on any post; "
+                f"{_AND_NOW} (`moodstream model verify`), then start again"
+            ) from broken
+        self.failed_in_a_row += 1
+        if self.failed_in_a_row > self._in_a_row:
+            raise DataLossAvertedError(
+                f"the model failed ({type(error).__name__}) on {self.failed_in_a_row} posts in a row; "
+                f"{_AND_NOW} (`moodstream classify`), then start again; or allow more with "
+                "worker.dead_letters.model_in_a_row"
+            ) from error
+        post.what = BadRecordError(MODEL_ERROR, type(error).__name__)
+
+    def _classified(self, rows: list[list[int]]) -> Classified:
+        answer = self._model.classify(rows)
+        if any(len(column) != len(rows) for column in answer):
+            raise ValueError(f"{len(answer.label)} answers for {len(rows)} posts")
+        return answer
 
 
-def _bisect(model: Model, posts: list[Entry]) -> tuple[list[Classified], list[Entry]]:
-    if not posts:
-        return [], []
+def prepare(model: Model, entries: Sequence[Entry]) -> None:
+    """Give every post its token ids; one on which that fails becomes a bad record of kind `model_error`."""
+    posts = [(entry, entry.what.text) for entry in entries if isinstance(entry.what, Post)]
     try:
-        return [model.classify([entry.tokens for entry in posts])], []
+        rows = model.prepare([text for _, text in posts])
     except Exception as error:
         if len(posts) == 1:
-            posts[0].what = BadRecordError("model_error", type(error).__name__)
-            return [], posts
-    middle = len(posts) // 2
-    first, first_failed = _bisect(model, posts[:middle])
-    second, second_failed = _bisect(model, posts[middle:])
-    return first + second, first_failed + second_failed
+            posts[0][0].what = BadRecordError(MODEL_ERROR, f"tokenising: {type(error).__name__}")
+            posts[0][0].tokens = []
+            return
+        for entry, _ in posts:
+            prepare(model, [entry])
+        return
+    for (entry, _), row in zip(posts, rows, strict=True):
+        entry.tokens = row
 
 
 def _stack(answers: list[Classified]) -> Classified:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 
 import msgspec
 import numpy as np
 
 from worker.errors import BadRecordError
 from worker.stream.batch import Batch, Entry
-from worker.types import LABELS, Classified, Headers, Label, OutRecord, Post, Scores
+from worker.stream.dead_letters import PREFIX, Finder, dead_letter
+from worker.types import LABELS, MAX_LABEL_TEXT, Classified, Label, OutRecord, Post, Record, Scores
 
+INPUT = f"{PREFIX}input"
+"""Header of a tombstone: the deletion's `topic/partition/offset`, as a label says its input."""
 _DECIMALS = 6
 _ENCODE = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Destination:
     """Where records go and who made them."""
 
@@ -29,6 +32,19 @@ class Destination:
     """`name@version`."""
     version: str
     """Of the worker."""
+    text: bool = True
+    """Whether labels carry the text of their posts."""
+    max_bytes: int = 2 * 1024 * 1024
+    """Largest record of the inputs."""
+
+    @cached_property
+    def finder(self) -> Finder:
+        """The same, as dead letters need it."""
+        return Finder(self.dead_letters, self.version, self.model, self.max_bytes)
+
+    def by(self, model: str) -> Destination:
+        """The same, for what another model has answered."""
+        return self if model == self.model else replace(self, model=model)
 
 
 def outgoing(batch: Batch, answer: Classified, to: Destination, now: datetime) -> list[OutRecord]:
@@ -57,9 +73,9 @@ def outgoing(batch: Batch, answer: Classified, to: Destination, now: datetime) -
                 raise ValueError("fewer answers than posts")
             out.append(_label(entry, what, row, to, now))
         elif isinstance(what, BadRecordError):
-            out.append(_dead_letter(entry, what, to, now))
+            out.append(dead_letter(entry.record, what, to.finder, now))
         else:
-            out.append(OutRecord(to.labels, what.key, None))
+            out.append(OutRecord(to.labels, what.key, None, [(INPUT, _input(entry.record).encode())]))
     if next(rows, None) is not None:
         raise ValueError("more answers than posts")
     return out
@@ -80,25 +96,13 @@ def _label(
         model=to.model,
         created_at=entry.written_at or now,
         labelled_at=now,
-        input=f"{record.topic}/{record.partition}/{record.offset}",
+        input=_input(record),
         lang=post.lang,
         author_id=post.author_id,
+        text=post.text[:MAX_LABEL_TEXT] if to.text else None,
     )
     return OutRecord(to.labels, record.key, _ENCODE(label))
 
 
-def _dead_letter(entry: Entry, error: BadRecordError, to: Destination, now: datetime) -> OutRecord:
-    """The original bytes, with what is known about them in the headers."""
-    record = entry.record
-    facts: Mapping[str, str] = {
-        "topic": record.topic,
-        "partition": str(record.partition),
-        "offset": str(record.offset),
-        "error": error.kind,
-        "message": error.reason,
-        "worker": to.version,
-        "model": to.model,
-        "time": now.isoformat(),
-    }
-    headers: Headers = [(f"moodstream.{name}", value.encode()) for name, value in facts.items()]
-    return OutRecord(to.dead_letters, record.key, record.value, headers)
+def _input(record: Record) -> str:
+    return f"{record.topic}/{record.partition}/{record.offset}"

@@ -6,32 +6,40 @@ loop publishes and commits what it holds, the consumer leaves its group, the pro
 
 from __future__ import annotations
 
-import gc
 import logging
-from collections.abc import Sequence
-from contextlib import ExitStack
+import socket
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from worker import metrics as m
 from worker.clock import Clock
+from worker.control.messages import WORKER
+from worker.control.topic import ControlReader, ControlWriter
 from worker.metrics import Metrics
 from worker.model import artifact as artifacts
 from worker.model.bundled import bundled_model
 from worker.model.classifier import Classifier, load
-from worker.process import VERSION, Stop
-from worker.settings import Settings
+from worker.model.shelf import Shelf
+from worker.process import VERSION, Stop, few_garbage_collections
+from worker.settings import DeadLetterSettings, Settings
 from worker.stream.batch import BatchBuilder
 from worker.stream.edges import AbortedError
+from worker.stream.fair import client_options, fair
 from worker.stream.kafka_publisher import KafkaPublisher
 from worker.stream.kafka_source import KafkaSource
+from worker.stream.limits import Allowed, Limits
 from worker.stream.loop import Loop
 from worker.stream.meter import Meter
+from worker.stream.operator import Operator
 from worker.stream.outcome import Destination
 from worker.stream.pace import Budget, Pace, Promise, fit, measure
 from worker.web.health import Health
 from worker.web.server import serve
 
-_GARBAGE_EVERY = 100_000
-"""Container objects: a few batches' worth."""
+_CONTROL_S = 5.0
+_TELL_S = 5.0
 _LINGER_SHARE = 0.1
 """Most of a promise that a post may spend waiting for company."""
 _USUAL_POSTS = (
@@ -65,22 +73,13 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
 
     with ExitStack() as closing:
         closing.enter_context(serve(worker.http, metrics, health, on_death=stop.set))
-        classifier = open_classifier(settings, metrics)
-        closing.callback(classifier.close)
+        classifier = open_classifier(settings)
+        metrics.gauge(m.MODEL_INFO).labels(classifier.name, classifier.runtime).set(1)
+        metrics.gauge(m.MODEL_LOADED).set(1)
         health.set("model", True)
-        source = KafkaSource(
-            settings.kafka, worker, settings.topics.inputs, clock=clock, metrics=metrics, health=health
-        )
-        closing.callback(source.close)
-        publisher = KafkaPublisher(
-            settings.kafka,
-            settings.topics,
-            worker,
-            group_metadata=source.group_metadata,
-            keep_waiting=keep_waiting,
-            clock=clock,
-            metrics=metrics,
-        )
+        weights = settings.topics.weight_of
+        kafka_source, publisher = _edges(settings, metrics, health, clock, keep_waiting)
+        closing.callback(kafka_source.close)
         closing.callback(publisher.close)
         try:
             publisher.open()
@@ -88,29 +87,101 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
             log.warning("stopped before kafka was there: %s", error)
             return
         loop = Loop(
-            source=source,
+            source=fair(kafka_source, weights, worker.queue_mb) if weights else kafka_source,
             publisher=publisher,
             model=classifier,
             builder=builder(settings, promised_pace(settings, classifier, clock)),
             destination=destination(settings, classifier),
             clock=clock,
-            meter=Meter(metrics, health, classifier.name),
+            meter=Meter(metrics, health),
+            limits=limits(worker.dead_letters),
+            in_a_row=worker.dead_letters.model_in_a_row,
         )
-        _collect_garbage_less_often()
+
+        def close_model() -> None:
+            loop.serving.close()  # by then it may be another than now
+
+        closing.callback(close_model)
+        operator = closing.enter_context(operated(settings, loop, metrics, clock, keep_waiting))
+        closing.enter_context(few_garbage_collections())
+        operator.settle()
         loop.run(stop.is_set, worker.drain_s)
 
 
-def _collect_garbage_less_often() -> None:
-    """Records die young and in no cycles; by default Python looks for cycles every 700 of them.
+def _edges(
+    settings: Settings, metrics: Metrics, health: Health, clock: Clock, keep_waiting: Callable[[], bool]
+) -> tuple[KafkaSource, KafkaPublisher]:
+    """Where records come from, and where labels go in the transactions that commit these."""
+    worker = settings.worker
+    source = KafkaSource(
+        settings.kafka,
+        worker,
+        settings.topics.inputs,
+        clock=clock,
+        metrics=metrics,
+        health=health,
+        client_options=client_options(worker.queue_mb) if settings.topics.weight_of else None,
+    )
+    publisher = KafkaPublisher(
+        settings.kafka,
+        settings.topics,
+        worker,
+        group_metadata=source.group_metadata,
+        keep_waiting=keep_waiting,
+        clock=clock,
+        metrics=metrics,
+    )
+    return source, publisher
 
-    What is loaded now stays for good and need not be looked at again. A quarter of the host's time a post.
+
+@contextmanager
+def operated(
+    settings: Settings, loop: Loop, metrics: Metrics, clock: Clock, keep_waiting: Callable[[], bool]
+) -> Iterator[Operator]:
+    """The loop under the control topic, which is read to its end before this begins."""
+    topic, worker = settings.topics.control, settings.worker
+    name = worker.instance_id or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+    writer = ControlWriter(settings.kafka, topic)
+
+    operator = Operator(
+        worker=name,
+        loop=loop,
+        own=loop.serving.name,
+        open_model=partial(open_named, settings),
+        tell=lambda report: writer.write(f"{WORKER}{name}", report, within_s=_TELL_S),
+        clock=clock,
+        metrics=metrics,
+    )
+    reader = ControlReader(settings.kafka, topic, operator.heard)
+    reader.start()
+    try:
+        while not reader.caught_up.wait(_CONTROL_S) and keep_waiting():
+            log.info("waiting for the control topic")
+        yield operator
+    finally:
+        reader.close()
+        operator.close()
+
+
+def shelf(settings: Settings) -> Shelf:
+    """The models that this machine can serve by name."""
+    model = settings.model
+    return Shelf(model.store, [bundled_model(), *([model.path] if model.path is not None else [])])
+
+
+def open_named(settings: Settings, full_name: str) -> Classifier:
+    """A model of the shelf, warm.
+
+    Raises:
+        ArtifactError: it is not there, or must not be served.
+        ConfigurationError: its backend is not installed.
     """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_GARBAGE_EVERY)
+    path = shelf(settings).find(full_name)
+    found = settings.model_copy(update={"model": settings.model.model_copy(update={"path": path})})
+    return open_classifier(found)
 
 
-def open_classifier(settings: Settings, metrics: Metrics) -> Classifier:
+def open_classifier(settings: Settings) -> Classifier:
     """The model that the settings ask for, warm.
 
     Raises:
@@ -120,8 +191,6 @@ def open_classifier(settings: Settings, metrics: Metrics) -> Classifier:
     model = settings.model
     artifact = artifacts.load(model.path or bundled_model())
     classifier = load(artifact, model.backend, streams=model.streams, gate=model.gate == "on")
-    metrics.gauge(m.MODEL_INFO).labels(classifier.name, classifier.backend.name).set(1)
-    metrics.gauge(m.MODEL_LOADED).set(1)
     log.info("model %s is warm on %s", classifier.name, classifier.backend.name)
     return classifier
 
@@ -134,6 +203,15 @@ def builder(settings: Settings, pace: Pace | None = None) -> BatchBuilder:
         linger_ms = min(linger_ms, batch.slo_ms * _LINGER_SHARE)
     return BatchBuilder(
         max_records=batch.max_records, pace=pace or Budget(batch.max_tokens), linger_s=linger_ms / 1000
+    )
+
+
+def limits(dead_letters: DeadLetterSettings) -> Limits:
+    """The limits that the settings ask for."""
+    return Limits(
+        Allowed(dead_letters.model_count, dead_letters.model_ratio),
+        Allowed(dead_letters.input_count, dead_letters.input_ratio),
+        dead_letters.window_s,
     )
 
 
@@ -174,4 +252,7 @@ def _meet_usual_sizes(classifier: Classifier, posts: Sequence[Sequence[int]]) ->
 def destination(settings: Settings, classifier: Classifier) -> Destination:
     """Where the settings want records to go, and who made them."""
     topics = settings.topics
-    return Destination(topics.labels, topics.dead_letters, classifier.name, VERSION)
+    text = settings.worker.label_text == "on"
+    return Destination(
+        topics.labels, topics.dead_letters, classifier.name, VERSION, text, topics.max_message_bytes
+    )

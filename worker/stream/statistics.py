@@ -18,7 +18,22 @@ class _Broker(msgspec.Struct):
 
 class _Partition(msgspec.Struct):
     partition: int
-    consumer_lag: int = -1
+    ls_offset: int = -1
+    """The end of what is committed."""
+    app_offset: int = -1
+    """Next record for us; negative before the first."""
+    next_offset: int = -1
+    """Next record to fetch."""
+
+    @property
+    def lag(self) -> int:
+        """Records behind; negative where that is not known.
+
+        librdkafka's own `consumer_lag` counts from the committed offset, and the consumer never hears of
+        offsets that are committed in a transaction.
+        """
+        position = self.app_offset if self.app_offset >= 0 else self.next_offset
+        return max(0, self.ls_offset - position) if min(position, self.ls_offset) >= 0 else -1
 
 
 class _Topic(msgspec.Struct):
@@ -40,8 +55,8 @@ class Statistics(msgspec.Struct):
         """Records behind, of each partition for which that is known."""
         for name, topic in self.topics.items():
             for part in topic.partitions.values():
-                if part.consumer_lag >= 0:
-                    yield TopicPartition(name, part.partition), part.consumer_lag
+                if (lag := part.lag) >= 0:
+                    yield TopicPartition(name, part.partition), lag
 
 
 def parse(text: str) -> Statistics:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kafka import errors
@@ -28,9 +28,16 @@ class Report:
 
 
 def create(
-    settings: Settings, *, allow_deletion: bool = False, wait_s: float = WAIT_S, clock: Clock | None = None
+    settings: Settings,
+    *,
+    wanted: Sequence[Topic] | None = None,
+    allow_deletion: bool = False,
+    wait_s: float = WAIT_S,
+    clock: Clock | None = None,
 ) -> Report:
-    """Bring the cluster's topics to the plan: create, add partitions, set configurations. Idempotent.
+    """Bring topics, those of the plan where not others are `wanted`, to what they should be. Idempotent.
+
+    Creates, adds partitions and sets configurations.
 
     Partitions are never taken away, and what would make Kafka delete records (a shorter retention, another
     cleanup policy) is done only with `allow_deletion`.
@@ -39,7 +46,7 @@ def create(
         DependencyError: no broker answered within `wait_s`, or it refused.
     """
     clock = clock or SystemClock()
-    wanted = plan(settings.topics)
+    wanted = plan(settings.topics) if wanted is None else wanted
     mendable = {"create", "create_deleting"} if allow_deletion else {"create"}
     with connected(settings.kafka, wait_s=wait_s, clock=clock) as admin:
         found = differences(wanted, _describe(admin, wanted))
@@ -68,7 +75,7 @@ def check(
 
 
 def _until_seen(
-    admin: KafkaAdminClient, wanted: Iterable[Topic], left: Iterable[Difference], clock: Clock
+    admin: KafkaAdminClient, wanted: Sequence[Topic], left: Iterable[Difference], clock: Clock
 ) -> None:
     """The controller has agreed; wait until the brokers say so too, a moment later."""
     deadline = clock.monotonic() + _SEEN_S
@@ -78,9 +85,16 @@ def _until_seen(
         clock.sleep(0.05)
 
 
-def _describe(admin: KafkaAdminClient, wanted: Iterable[Topic]) -> Mapping[str, Topic]:
+def _describe(admin: KafkaAdminClient, wanted: Sequence[Topic]) -> Mapping[str, Topic]:
     """The wanted topics that are there, with the configurations that the plan names."""
-    partitions = {topic["name"]: topic["partitions"] for topic in admin.describe_topics()}
+    # By name: of all topics, those that we may not see would look as if they were missing.
+    partitions = {}
+    for found in admin.describe_topics([topic.name for topic in wanted]):
+        error = errors.for_code(found["error_code"])
+        if error is errors.NoError:
+            partitions[found["name"]] = found["partitions"]
+        elif error is not errors.UnknownTopicOrPartitionError:
+            raise error(f"topic {found['name']}")
     there = [topic for topic in wanted if topic.name in partitions]
     if not there:
         return {}

@@ -1,9 +1,11 @@
-"""`moodstream topics create` and `check`."""
+"""`moodstream topics`: all but what deals with dead letters, which is in `letter_commands`."""
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 import click
@@ -12,27 +14,25 @@ import msgspec
 from worker.errors import ConfigurationError
 from worker.options import json_option, settings_options
 from worker.settings import Settings
+from worker.topics.acls import ROLES, commands, least, usual_principal
+from worker.topics.contract import TYPES, asyncapi
+from worker.topics.letter_commands import inspect_letters, redrive_letters, wait_option
 from worker.topics.plan import Difference
-
-_wait = click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(min=0),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for a broker that does not answer yet.",
-)
+from worker.topics.schemas import schema_of
 
 
 @click.group()
 def topics() -> None:
-    """Create the topics, or check that they are as the settings say."""
+    """Create and check the topics, say what is on them and who needs which ACLs; deal with dead letters."""
+
+
+topics.add_command(inspect_letters)
+topics.add_command(redrive_letters)
 
 
 @topics.command()
 @json_option
-@_wait
+@wait_option
 @click.option(
     "--allow-deletion",
     is_flag=True,
@@ -63,7 +63,7 @@ def create(settings: Settings, as_json: bool, wait_s: float, allow_deletion: boo
 
 @topics.command()
 @json_option
-@_wait
+@wait_option
 @settings_options
 def check(settings: Settings, as_json: bool, wait_s: float) -> None:
     """Show where the topics differ from the settings, and what mends it; changes nothing.
@@ -81,6 +81,45 @@ def check(settings: Settings, as_json: bool, wait_s: float) -> None:
         sys.exit(ConfigurationError.exit_code)
     if not as_json:
         click.echo("every topic is as the settings say")
+
+
+@topics.command()
+@click.argument("roles", nargs=-1, type=click.Choice(ROLES), metavar="[ROLE]...")
+@click.option("--principal", metavar="User:NAME", help="For whom; User:moodstream-ROLE where not given.")
+@json_option
+@settings_options
+def acls(settings: Settings, roles: tuple[str, ...], principal: str | None, as_json: bool) -> None:
+    """Print the least ACLs that each ROLE needs, as lines of kafka-acls.sh; connects to nothing.
+
+    Roles: worker, trends, source (who writes posts), operator (who promotes models), and the commands of
+    this group: inspect, redrive, create, check.
+    """
+    found = {role: (principal or usual_principal(role), least(role, settings)) for role in roles or ROLES}
+    if as_json:
+        _print_json(
+            **{
+                role: {"principal": whom, "acls": [acl._asdict() for acl in needed]}
+                for role, (whom, needed) in found.items()
+            }
+        )
+        return
+    for role, (whom, needed) in found.items():
+        click.secho(f"# {role}", dim=True)
+        for line in commands(needed, whom, settings.kafka.bootstrap_servers):
+            click.echo(line)
+
+
+@topics.command()
+@click.option(
+    "--message",
+    type=click.Choice(list(TYPES)),
+    help="Print the JSON Schema of one message instead.",
+)
+@settings_options
+def contract(settings: Settings, message: str | None) -> None:
+    """Print what stands on the topics as an AsyncAPI 3 document in JSON; connects to nothing."""
+    found = schema_of(TYPES[message]) if message else asyncapi(settings, version("moodstream"))
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
 
 
 def _remark(change: Difference) -> str:

@@ -1,7 +1,8 @@
 """A kafka-python admin client, waited for with patience and let go without a trace.
 
-kafka-python 3.0 tries in silence until its time is up and tells the cause only to its log; a client that
-could not connect leaves its thread and sockets behind. Both are put right here.
+kafka-python 3.0 tries in silence until its time is up and tells the cause only to its log, or, where the
+broker closes at once, not even there; a client that could not connect leaves its thread and sockets behind.
+So librdkafka asks first whether the cluster takes us, and what the other leaves is cleared away.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
 from kafka import errors
 from kafka.admin import KafkaAdminClient
 from kafka.net.compat import KafkaNetClient
@@ -19,19 +22,18 @@ from kafka.net.compat import KafkaNetClient
 from worker.clock import Clock, SystemClock, backoff
 from worker.errors import DependencyError
 from worker.settings import KafkaSettings
-from worker.stream.connection import kafka_python
+from worker.stream.connection import kafka_python, librdkafka
+from worker.stream.refusal import lacks, refusal, refused
 
 WAIT_S = 30.0
 """How long to wait for a broker that does not answer yet."""
 
 _ATTEMPT_S = 3.0
-_REFUSALS = (
-    errors.SaslAuthenticationFailedError,
-    errors.UnsupportedSaslMechanismError,
-    errors.AuthorizationError,
-)
+_LOOK_S = 0.25
 
 _log = logging.getLogger(__name__)
+_silent = logging.Logger("librdkafka")
+_silent.addHandler(logging.NullHandler())
 _T = TypeVar("_T")
 
 
@@ -60,6 +62,8 @@ def connected(
             yield admin
         finally:
             admin.close()
+    except errors.AuthorizationError as error:
+        raise DependencyError(where, f"{error}: {lacks(kafka)}") from error
     except errors.KafkaError as error:
         raise DependencyError(where, str(error)) from error
 
@@ -86,8 +90,14 @@ def patiently(connect: Callable[[float], _T], *, wait_s: float, clock: Clock, wh
 
 
 def _connect(kafka: KafkaSettings, within_s: float) -> KafkaAdminClient:
-    """One attempt."""
+    """One attempt.
+
+    Raises:
+        NoAnswerError: no broker answered.
+        DependencyError: the cluster does not want us.
+    """
     _knock(kafka.bootstrap_servers, within_s)
+    _ask(kafka, within_s)
     with ExitStack() as after_failure, _witness() as seen:
 
         def network(**config: Any) -> KafkaNetClient:
@@ -102,8 +112,7 @@ def _connect(kafka: KafkaSettings, within_s: float) -> KafkaAdminClient:
             )
         except errors.KafkaTimeoutError as error:
             causes = [cause for cause in seen if not isinstance(cause, errors.KafkaTimeoutError)]
-            refusal = next((cause for cause in causes if isinstance(cause, _REFUSALS)), None)
-            raise refusal or NoAnswerError(str(causes[-1] if causes else error)) from error
+            raise NoAnswerError(str(causes[-1] if causes else error)) from error
         after_failure.pop_all()
         return admin
 
@@ -120,6 +129,32 @@ def _knock(bootstrap_servers: str, within_s: float) -> None:
         else:
             return
     raise NoAnswerError("; ".join(problems))
+
+
+def _ask(kafka: KafkaSettings, within_s: float) -> None:
+    """Whether what listens there is a Kafka that takes us.
+
+    Raises:
+        NoAnswerError: it did not say.
+        DependencyError: it does not.
+    """
+    said: list[KafkaError] = []
+    client = AdminClient(librdkafka(kafka, error_cb=said.append), logger=_silent)
+    for _ in range(max(1, int(within_s / _LOOK_S))):
+        try:
+            client.list_topics(timeout=_LOOK_S)
+        except KafkaException as error:
+            client.poll(0)
+            said.append(error.args[0])
+        else:
+            return
+        against_us = next(filter(refused, said), None)
+        if against_us is not None:
+            raise refusal(against_us, kafka)
+    raise NoAnswerError(
+        f"{kafka.bootstrap_servers} listens and does not answer: is kafka.security_protocol, now "
+        f"{kafka.security_protocol}, that of this port?"
+    )
 
 
 class _Witness(logging.Handler):

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from worker.settings import ENV_PREFIX, TopicSettings
+from worker.stream.dead_letters import HEADER_ROOM
 
 _HOUR_MS = 3_600_000
-_HEADER_BYTES = 64 * 1024
 _FOREVER = "-1"
 
 CREATE = "moodstream topics create"
@@ -50,8 +50,10 @@ def plan(topics: TopicSettings) -> tuple[Topic, ...]:
     - inputs and labels: kept for `retention_hours`, which is how far a replay reaches.
     - dead letters: four times as long, because a person has to come and look; records as large as any
       input's, plus room for the headers that say what was wrong.
-    - corrections: kept for good (people's work, and little of it), as many partitions as labels, so that
-      the two can be joined partition by partition.
+    - corrections: kept for good (people's work, and little of it); one partition, so that all are in one
+      order and the one instance that counts them sees them all.
+    - judgements: the changelog of the quality role's table, so it has the partitions of the corrections;
+      compacted: the last judgement of each label is kept.
     - control: one partition, so that all see one order; compacted, so that a worker that starts now
       still learns what was set long ago.
     - alerts: one partition, kept like labels.
@@ -80,9 +82,10 @@ def plan(topics: TopicSettings) -> tuple[Topic, ...]:
             topics.dead_letters,
             few,
             retention_ms=_kept_for(4 * topics.retention_hours),
-            max_message_bytes=str(topics.max_message_bytes + _HEADER_BYTES),
+            max_message_bytes=str(topics.max_message_bytes + HEADER_ROOM),
         ),
-        topic(topics.corrections, topics.partitions, retention_ms=_FOREVER),
+        topic(topics.corrections, 1, retention_ms=_FOREVER),
+        topic(topics.judgements, 1, cleanup_policy="compact"),
         topic(topics.control, 1, cleanup_policy="compact"),
         topic(topics.alerts, 1, retention_ms=retention),
     )
