@@ -1,38 +1,64 @@
-"""From records to counts: pure functions that know no Kafka, no Redis and no clock.
-
-One label is decoded in about 2 us, so that a process counts a few hundred thousand labels a second.
-"""
+"""From records to counts: pure functions that know no Kafka, no Redis and no clock."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, NamedTuple
+from itertools import pairwise
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from worker.types import LabelName, Record
+from worker.slices import Review, Slice
+from worker.trends.terms import terms_of
+from worker.trends.text import tokens
+from worker.trends.windows import SCORE_UNITS
+from worker.types import LabelName, Record, Scores
 
 OTHER = "other"
-"""Where a source is counted that has no name of its own here: too many before it, or too long."""
+"""Where a source or language is counted that has no name of its own here: too many before it, or too long."""
 
 MAX_SOURCE = 64
 """Longest name of a source, in characters; longer ones would let one producer fill the store."""
+MAX_LANG = 16
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+_NO_SCORES = Scores(0, 0, 0, 0, 0, 0)
+"""Of a label that has none: the quality role could not read it, so it is not offered for review."""
 
-class _Label(msgspec.Struct):
-    """The part of `worker.types.Label` that is counted; the decoder steps over the rest."""
+_ROUNDED = 2**53
+"""From here on a 64-bit float does not hold every whole number."""
+
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class CountedLabel(msgspec.Struct):
+    """The part of `worker.types.Label` that trends look at; the decoder steps over the rest."""
 
     label: LabelName
     source: str
-    created_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    created_at: _Moment
+    score: _Share = 0.0
+    labelled_at: _Moment | None = None
+    id: str | int = ""
+    input: str = ""
+    lang: str | None = None
+    author_id: str | int | None = None
+    text: str | None = None
+    model: str = ""
+    scores: Scores = _NO_SCORES
+    neutral: float = 0.0
+
+    @property
+    def shown_id(self) -> str | int:
+        """The id as a browser can give it back in a correction: JavaScript rounds larger numbers."""
+        return self.id if isinstance(self.id, str) or abs(self.id) < _ROUNDED else str(self.id)
 
 
-_decoder = msgspec.json.Decoder(_Label)
+_decoder = msgspec.json.Decoder(CountedLabel)
 
 
 class Cell(NamedTuple):
@@ -49,42 +75,134 @@ class Event(NamedTuple):
 
     offset: int
     cell: Cell
+    score: int = 0
+    """In `SCORE_UNITS`."""
+    lang: str | None = None
+    author: str | None = None
+    queries: Sequence[str] = ()
+    """Ids of the tracked queries that it matches."""
+    terms: Sequence[str] = ()
+    label: CountedLabel | None = None
+    """What a sample would show."""
+    key: bytes | None = None
+    """Of the record: what deletes it."""
+    slices: Sequence[Slice] = ()
+    """Those that it may be reviewed for."""
+
+
+class Deletion(NamedTuple):
+    """A tombstone. Counts stay, because a count cannot tell whose it was; samples go."""
+
+    offset: int
+    key: bytes
+
+
+class Outside(NamedTuple):
+    """A label whose time is too far from when it was labelled: counted as that, and in no bucket."""
+
+    offset: int
+    side: Literal["late", "early"]
 
 
 class Decoded(NamedTuple):
-    """What some records hold."""
+    """What some records hold, in the order of the records."""
 
     events: list[Event]
-    """In the order of the records."""
-    deletions: int
-    """How many were tombstones: they take nothing back, because a count cannot tell whose it was."""
+    deletions: list[Deletion]
+    outside: list[Outside]
     invalid: list[int]
     """Offsets of the records that are no labels."""
 
 
-def decode(records: Iterable[Record]) -> Decoded:
+class MatchesQueries(Protocol):
+    """What finds the tracked queries of a post; `worker.trends.matcher.Matcher` is one."""
+
+    def match_tokens(
+        self, found: list[str], author_id: str | int | None, lang: str | None, source: str | None
+    ) -> Sequence[str]:
+        """The ids of the queries that match."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What of a label is looked at. What the records hold and this decide all counts; nothing else does."""
+
+    terms: bool = True
+    queries: MatchesQueries | None = None
+    late_s: float = float("inf")
+    """A post written longer than this before it was labelled counts as late."""
+    early_s: float = float("inf")
+    """And one written longer than this after, as early."""
+    review: Review | None = None
+    """How the slices are cut that labels are kept of to be reviewed; without it none are."""
+
+
+def decode(records: Iterable[Record], reading: Reading = Reading()) -> Decoded:
     """Decode the values of records of the labels topic. Never raises for what they hold."""
-    events: list[Event] = []
-    invalid: list[int] = []
-    deletions = 0
+    found = Decoded([], [], [], [])
     for record in records:
         if record.value is None:
-            deletions += 1
+            found.deletions.append(Deletion(record.offset, record.key or b""))
             continue
         try:
             label = _decoder.decode(record.value)
-        except msgspec.MsgspecError:
-            invalid.append(record.offset)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            found.invalid.append(record.offset)
             continue
-        minute = int((label.created_at - _EPOCH).total_seconds() // 60)
-        source = label.source if len(label.source) <= MAX_SOURCE else OTHER
-        events.append(Event(record.offset, Cell(minute, label.label, source)))
-    return Decoded(events, deletions, invalid)
+        side = _side(label, reading)
+        if side is not None:
+            found.outside.append(Outside(record.offset, side))
+        else:
+            found.events.append(_event(record, label, reading))
+    return found
+
+
+def _side(label: CountedLabel, reading: Reading) -> Literal["late", "early"] | None:
+    """Judged by the label alone, so that counting again gives the same."""
+    if label.labelled_at is None:
+        return None
+    age = (label.labelled_at - label.created_at).total_seconds()
+    if age > reading.late_s:
+        return "late"
+    return "early" if -age > reading.early_s else None
+
+
+def _event(record: Record, label: CountedLabel, reading: Reading) -> Event:
+    minute = int((label.created_at - _EPOCH).total_seconds() // 60)
+    source = label.source if len(label.source) <= MAX_SOURCE else OTHER
+    lang = label.lang or None
+    if lang is not None and len(lang) > MAX_LANG:
+        lang = OTHER
+    author = label.author_id
+    queries: Sequence[str] = ()
+    terms: Sequence[str] = ()
+    if reading.terms or reading.queries is not None:
+        cut = tokens(label.text) if label.text else []
+        if reading.terms:
+            terms = terms_of(cut)
+        if reading.queries is not None:
+            queries = reading.queries.match_tokens(cut, author, label.lang, label.source)
+    slices: Sequence[Slice] = ()
+    if reading.review is not None and label.scores is not _NO_SCORES:
+        slices = tuple(reading.review.slices(label))
+    return Event(
+        record.offset,
+        Cell(minute, label.label, source),
+        int(label.score * SCORE_UNITS + 0.5),
+        lang,
+        None if author is None else str(author),
+        queries,
+        terms,
+        label,
+        record.key,
+        slices,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """All that one partition holds between two offsets, counted."""
+    """All that one partition holds between two offsets."""
 
     partition: int
     start: int
@@ -92,24 +210,40 @@ class Batch:
     end: int
     """The next offset to read."""
     events: Sequence[Event]
-    counts: Counter[Cell]
+    deletions: Sequence[Deletion] = ()
+    outside: Sequence[Outside] = ()
 
-    @property
-    def sources(self) -> list[str]:
-        """Each source once, in the order of the topic.
-
-        Stores count the first few by name and the others together; in this order the choice is the same
-        however the topic was cut into batches.
-        """
-        return list(dict.fromkeys(cell.source for cell in self.counts))
+    def parts(self, most: int) -> Iterator[Batch]:
+        """The batch, cut where one part holds `most` events."""
+        starts = [self.start, *(event.offset for event in self.events[most::most])]
+        for start, end in pairwise([*starts, self.end]):
+            yield self._between(start, end)
 
     def after(self, offset: int) -> Batch:
         """What is left of the batch where all before `offset` is already counted."""
+        return self._between(offset, self.end)
+
+    def _between(self, start: int, end: int) -> Batch:
+        if (start, end) == (self.start, self.end):
+            return self
         return aggregate(
-            self.partition, offset, self.end, [event for event in self.events if event.offset >= offset]
+            self.partition,
+            start,
+            end,
+            [event for event in self.events if start <= event.offset < end],
+            deletions=tuple(deletion for deletion in self.deletions if start <= deletion.offset < end),
+            outside=tuple(outside for outside in self.outside if start <= outside.offset < end),
         )
 
 
-def aggregate(partition: int, start: int, end: int, events: Sequence[Event]) -> Batch:
-    """Count the events of one partition, read from `start` up to, not including, `end`."""
-    return Batch(partition, start, end, events, Counter(cell for _, cell in events))
+def aggregate(
+    partition: int,
+    start: int,
+    end: int,
+    events: Sequence[Event],
+    *,
+    deletions: Sequence[Deletion] = (),
+    outside: Sequence[Outside] = (),
+) -> Batch:
+    """The events of one partition, read from `start` up to, not including, `end`."""
+    return Batch(partition, start, end, events, deletions, outside)

@@ -1,10 +1,11 @@
 """The loop of the trends role, one turn of which is `run_once`.
 
     1. consume    records of the partitions whose place in the topic is known
-    2. decode     labels; tombstones and what is no label count nothing
-    3. aggregate  one batch a partition: counts per minute, emotion and source
-    4. apply      counts and offset into the store, in one atomic step per partition
-    5. commit     the offsets to Kafka too, for whoever watches the group's lag
+    2. decode     labels, their terms and the tracked queries they match; deletions; what is no label
+    3. aggregate  one batch a partition
+    4. apply      all that it adds and its offset into the store, in one atomic step
+    5. tell       some of what was counted, to whoever watches the live feed
+    6. commit     the offsets to Kafka too, for whoever watches the group's lag
 
 The store's offset is the only truth. It is asked for when a partition is assigned, after any trouble, and
 every few seconds besides; Kafka's committed offset is never read. So there is one answer to a Redis that was
@@ -17,16 +18,25 @@ import logging
 import math
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from worker import metrics as m
 from worker.clock import Clock
 from worker.dependency import Dependency
 from worker.metrics import Metrics
-from worker.trends.counting import Batch, Decoded, aggregate, decode
+from worker.stream.rising import brought_again
+from worker.trends.counting import Batch, Decoded, Reading, aggregate, decode
+from worker.trends.live.feed import LiveFeed
 from worker.trends.source import LabelSource, Taken
-from worker.trends.store import OffsetLostError, Position, StoreUnavailableError, TrendStore
+from worker.trends.store import (
+    OffsetLostError,
+    Position,
+    StoreRefusedError,
+    StoreUnavailableError,
+    TrendStore,
+)
+from worker.trends.watch import QueryWatch
 from worker.types import Record
 from worker.web.health import Health
 
@@ -59,26 +69,37 @@ class _Place:
 
 
 class TrendsLoop:
-    """Steps 1 to 5, over any source and store."""
+    """Steps 1 to 6, over any source, store and feed."""
 
     def __init__(
         self,
         source: LabelSource,
         store: TrendStore,
         *,
+        feed: LiveFeed,
         topic: str,
         max_records: int,
         redis: Dependency,
         clock: Clock,
         metrics: Metrics,
         health: Health,
+        watch: QueryWatch | None = None,
+        counted: Callable[[Batch], None] = lambda _: None,
     ) -> None:
+        """Begin nowhere.
+
+        `watch`: what of a label is looked at; without one all but tracked queries. `counted` is told of every
+        batch that was counted, by the loop's own thread.
+        """
+        self._watch = watch
         self._source = source
         self._store = store
+        self._feed = feed
         self._max_records = max_records
         self._redis = redis
         self._clock = clock
         self._health = health
+        self._counted = counted
         self._meter = _Meter(topic, clock, metrics)
         self._topic = topic
         self._places: dict[int, _Place] = {}
@@ -88,13 +109,14 @@ class TrendsLoop:
         """Turn until `stop` is set; what a turn has taken it has also counted.
 
         Raises:
-            DependencyError: Kafka refuses us for good.
+            DependencyError: Kafka or Redis refuses us for good.
         """
         while not stop.is_set():
             self.run_once()
 
     def run_once(self) -> None:
         """One turn; it takes at most `_TURN_S` and the time of the store."""
+        self._look()
         self._place()
         taken = self._source.take(self._max_records, _TURN_S)  # 1. consume
         self._follow(taken)
@@ -102,16 +124,41 @@ class TrendsLoop:
             place = self._places.get(partition)
             if place is None or not self._continues(partition, place, records):
                 continue
-            decoded = decode(records)  # 2. decode
+            decoded = decode(records, self._reading)  # 2. decode
             end = records[-1].offset + 1
-            batch = aggregate(partition, place.next, end, decoded.events)  # 3. aggregate
+            batch = aggregate(  # 3. aggregate
+                partition,
+                place.next,
+                end,
+                decoded.events,
+                deletions=decoded.deletions,
+                outside=decoded.outside,
+            )
             if self._apply(place, batch):  # 4. apply
                 place.taken_ms = records[-1].timestamp_ms
                 self._meter.skipped(partition, decoded)
-        self._commit()  # 5. commit
+        self._feed.flush()  # 5. tell
+        self._commit()  # 6. commit
         for partition, place in self._places.items():
             self._meter.behind(partition, place, self._source.bounds(partition)[1])
         self._health.beat()
+
+    @property
+    def reached(self) -> dict[int, int]:
+        """By partition that is being read, the offset before which nothing is left to count."""
+        return {partition: place.reached for partition, place in self._places.items()}
+
+    @property
+    def _reading(self) -> Reading:
+        return Reading() if self._watch is None else self._watch.reading
+
+    def _look(self) -> None:
+        """See which queries are tracked, before anything is counted without them."""
+        if self._watch is not None and self._redis.due:
+            try:
+                self._watch.refresh()
+            except StoreUnavailableError as error:
+                self._hold(error)
 
     def _place(self) -> None:
         """Ask the store where to read on, where that is not known or was not asked for long."""
@@ -140,7 +187,13 @@ class TrendsLoop:
             log.info("%s/%d: counting from %s", self._topic, partition, offset or "the beginning")
 
     def _hold(self, error: StoreUnavailableError) -> None:
-        """The store is away: forget every place, because what was asked of it may have happened."""
+        """The store is away: forget every place, because what was asked of it may have happened.
+
+        Raises:
+            StoreRefusedError: it is there and does not want us.
+        """
+        if isinstance(error, StoreRefusedError):
+            raise error
         self._redis.failed(error.reason)
         self._places.clear()
         self._source.hold()
@@ -167,6 +220,10 @@ class TrendsLoop:
         Kafka's client goes to the beginning of a log that does not hold the offset it was sent to.
         """
         first = records[0].offset
+        again = brought_again(records, {})
+        if again is not None:
+            self._forget(partition, f"the client brought offset {again.offset} again")
+            return False
         low, high = self._source.bounds(partition)
         if first < place.next and not 0 <= high < place.next:
             self._forget(partition, f"kafka went back to {first} though {place.next} is in the log")
@@ -201,6 +258,8 @@ class TrendsLoop:
         self._redis.works()
         if applied.batch is not None:
             self._meter.counted(applied.batch)
+            self._counted(applied.batch)
+            self._feed.counted(applied.batch)
         place.position, place.next = applied.position, batch.end
         if applied.position.offset > batch.end:
             self._forget(partition, f"another reader is ahead, at {applied.position}")
@@ -226,6 +285,7 @@ class _Meter:
         self._topic = topic
         self._clock = clock
         self._applied = metrics.counter(m.TRENDS_APPLIED)
+        self._outside = metrics.counter(m.TRENDS_OUTSIDE)
         self._skipped = metrics.counter(m.TRENDS_SKIPPED)
         self._rewinds = metrics.counter(m.TRENDS_REWINDS)
         self._lag = metrics.gauge(m.CONSUMER_LAG)
@@ -234,12 +294,14 @@ class _Meter:
 
     def counted(self, batch: Batch) -> None:
         """A batch is in the store."""
-        for emotion, n in _per_emotion(batch).items():
+        for emotion, n in Counter(event.cell.emotion for event in batch.events).items():
             self._applied.labels(emotion).inc(n)
+        for outside in batch.outside:
+            self._outside.labels(outside.side).inc()
 
     def skipped(self, partition: int, decoded: Decoded) -> None:
         """Some records of a batch counted nothing."""
-        self._skipped.labels("deletion").inc(decoded.deletions)
+        self._skipped.labels("deletion").inc(len(decoded.deletions))
         self._skipped.labels("invalid").inc(len(decoded.invalid))
         if decoded.invalid:
             log.warning(
@@ -263,10 +325,3 @@ class _Meter:
         """Another instance reads this partition now: our series must not stay at the last value."""
         for gauge in (self._lag, self._lag_seconds):
             gauge.remove(self._topic, str(partition))
-
-
-def _per_emotion(batch: Batch) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for cell, n in batch.counts.items():
-        found[cell.emotion] += n
-    return found

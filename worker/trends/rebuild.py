@@ -1,22 +1,23 @@
 """`moodstream trends rebuild`: count a labels topic again from its beginning, also under a running role.
 
-Deleting a partition's offset is the whole decision, and it is atomic: whoever reads the partition finds no
-offset, goes back to the beginning and counts into a new generation. What the old generation counted is then
-only litter; it is swept up afterwards, because left alone it would stay until its retention has passed.
+Deleting the state is the whole decision, and it is atomic: whoever reads a partition finds no offset, goes
+back to the beginning and counts into a new generation. What the old generation counted is then only litter;
+it is swept up afterwards, because left alone it would stay until its retention has passed. Tracked queries
+stay.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
 from redis import Redis
 
 from worker.settings import Settings
+from worker.trends import legacy
 from worker.trends.keys import Keys
-from worker.trends.redis_store import connected, position_of, reaching
+from worker.trends.redis_connection import connected, reaching, text
 
 _PAGE = 1000
 """Keys looked at in one step of SCAN, and deleted at most in one command: a millisecond of Redis' time."""
@@ -44,35 +45,29 @@ def rebuild(settings: Settings) -> Rebuilt:
 
 
 def wipe(client: Redis, keys: Keys) -> Rebuilt:
-    """Delete every offset, then what is left of counts whose generation is over."""
-    with reaching():
-        offsets = sum(client.unlink(key) for page in _pages(client, keys.every_offset) for key in page)
-        swept = sum(_sweep(client, keys, page) for page in _pages(client, keys.every_count))
-    return Rebuilt(offsets, swept)
+    """Delete the state, then what is left of counts whose generation is over.
 
-
-def _sweep(client: Redis, keys: Keys, page: Iterable[str]) -> int:
-    """Delete those of these keys that belong to no generation of now.
-
-    The generations are asked for after the keys were found, and a generation once over never comes back, so
-    that what a running role has begun to count meanwhile is safe.
+    What an earlier release has counted goes first: its offsets would be taken over where there is no state.
     """
-    found: defaultdict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for key in page:
-        partition, generation = keys.parse_count(key)
-        found[partition][generation].append(key)
-    deleted = 0
-    for partition, generations in found.items():
-        current = position_of(client.get(keys.offset(partition)))
-        over = [
-            key
-            for generation, names in generations.items()
-            if current is None or generation != current.generation
-            for key in names
-        ]
-        if over:
-            deleted += client.unlink(*over)  # one partition, so one slot of a cluster
-    return deleted
+    with reaching():
+        old = [key for page in _pages(client, legacy.every_key(keys)) for key in page]
+        swept = sum(client.unlink(key) for key in [*old, keys.legacy])
+        partitions = max(0, client.hlen(keys.state) - client.hexists(keys.state, "generation"))
+        client.unlink(keys.state)
+        swept += sum(_sweep(client, keys, page) for page in _pages(client, keys.every_generation))
+    return Rebuilt(partitions, swept)
+
+
+def _sweep(client: Redis, keys: Keys, page: list[str]) -> int:
+    """Delete those of these keys that are not of the generation of now.
+
+    It is asked for after the keys were found, and a generation once over never comes back, so that what a
+    running role has begun to count meanwhile is safe.
+    """
+    current = client.hget(keys.state, "generation")
+    now = "" if current is None else text(current)
+    over = [key for key in page if keys.generation_of(key) != now]
+    return int(client.unlink(*over)) if over else 0  # all of one slot of a cluster
 
 
 def _pages(client: Redis, pattern: str) -> Iterator[list[str]]:

@@ -1,80 +1,63 @@
-"""Trends in Redis 6.2 to 8 or Valkey: one atomic script a batch, and reading with pipelines."""
+"""Trends in Redis 6.2 to 8 or Valkey: one atomic script a batch."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib import resources
-from itertools import islice, product
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from redis import Redis
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
-from redis.retry import Retry
+from redis.exceptions import ResponseError
 
-from worker.settings import RedisSettings
-from worker.trends.counting import Batch
-from worker.trends.keys import Keys, field_prefix, parse_field
-from worker.trends.store import Applied, Position, StoreUnavailableError, settle
-from worker.trends.windows import Slot, Trend, Window, lay_out
+from worker.clock import Clock, SystemClock
+from worker.trends import keys as names
+from worker.trends import legacy
+from worker.trends.backfills import prefixes_of
+from worker.trends.counting import Batch, aggregate
+from worker.trends.delta import Erased, delta_of
+from worker.trends.details import digest_of
+from worker.trends.expiry import Expiries
+from worker.trends.keys import Keys
+from worker.trends.queries import QueryStore
+from worker.trends.redis_connection import connected, reaching, script, text
+from worker.trends.redis_reader import RedisTrendReader
+from worker.trends.redis_terms import TermPacker
+from worker.trends.store import Applied, Limits, Position, StoreUnavailableError, drawn_generation, settle
+from worker.trends.windows import DAY, MINUTES
 
-_RETRIES = 1
-"""A connection that broke since it was last used is replaced at once. Longer outages are the loop's, and so
-are answers that do not come: asking again would double the wait."""
-_READ_AT_ONCE = 500
-"""Hashes asked for in one round trip: some MB of answers at most."""
+__all__ = ["RedisTrendStore", "connected", "position_of", "reaching"]
+
+_MOST_EVENTS = 2500
+"""Labels in one call of the script, so that others wait no longer than some ms for Redis."""
+_INDEX_SPARE_DAYS = 2
+"""An index of samples outlives them by this: they may be written a day after it was begun."""
 
 log = logging.getLogger(__name__)
 
 
-@contextmanager
-def connected(settings: RedisSettings) -> Iterator[Redis]:
-    """A client that connects when first used. Threads may share it."""
-    more: dict[str, Any] = {}
-    if settings.ssl_ca_location is not None and settings.url.startswith("rediss://"):
-        more["ssl_ca_certs"] = str(settings.ssl_ca_location)
-    password = settings.password
-    client = Redis.from_url(
-        settings.url,
-        username=settings.username,
-        password=None if password is None else password.get_secret_value(),
-        socket_timeout=settings.timeout_s,
-        socket_connect_timeout=settings.timeout_s,
-        retry=Retry(
-            ExponentialWithJitterBackoff(cap=0.1, base=0.01),
-            _RETRIES,
-            supported_errors=(RedisConnectionError,),
-        ),
-        **more,
-    )
-    try:
-        yield client
-    finally:
-        client.close()
+class _OtherGenerationError(Exception):
+    """Another reader has begun a generation meanwhile."""
 
 
-@contextmanager
-def reaching() -> Iterator[None]:
-    """Turns whatever Redis or the way to it refuses into one error."""
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise StoreUnavailableError("redis", f"{type(error).__name__}: {error}") from error
-
-
-class RedisTrendStore:
+class RedisTrendStore(RedisTrendReader):
     """A `TrendStore` on Redis. Retries are safe everywhere: `apply` compares before it writes."""
 
-    def __init__(self, client: Redis, keys: Keys, *, retention_s: int, max_sources: int) -> None:
-        self._client = client
-        self._keys = keys
-        self._retention_s = retention_s
-        self._max_sources = max_sources
-        script = resources.files("worker.trends").joinpath("apply.lua").read_text(encoding="utf-8")
-        self._script = client.register_script(script)
+    def __init__(
+        self,
+        client: Redis,
+        keys: Keys,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        clock: Clock | None = None,
+        queries: QueryStore | None = None,
+    ) -> None:
+        super().__init__(client, keys, clock, queries)
+        self._limits = limits
+        self._clock = clock or SystemClock()
+        self._script = script(client, "apply")
+        self._packer = TermPacker(client, limits, self._clock)
+        self._expiries = Expiries(self._clock)
+        self._backfills: list[str] = []
+        """What the keys of each backfill begin with, as of the last time that it was asked for."""
+        self._generation = ""
         self._eviction_checked = False
 
     def open(self, partitions: Iterable[int]) -> dict[int, Position | None]:
@@ -84,61 +67,140 @@ class RedisTrendStore:
             if not numbers:
                 self._client.ping()
                 return {}
-            self._client.sadd(self._keys.partitions, *numbers)
-            return self._positions(numbers)
+            found = self._positions(numbers)
+            unknown = [number for number, position in found.items() if position is None]
+            if unknown and self._take_over(unknown):
+                found = self._positions(numbers)
+            return found
 
     def apply(self, batch: Batch, expected: Position | None) -> Applied:
+        position = expected
+        counted: list[Batch] = []
         with reaching():
-            return settle(batch, expected, self._attempt)
+            for number, part in enumerate(batch.parts(_MOST_EVENTS)):
+                if number and position is not None and position.offset > part.start:
+                    if position.offset >= part.end:
+                        continue  # another reader was ahead
+                    part = part.after(position.offset)  # noqa: PLW2901
+                applied = self._settle(part, position)
+                position = applied.position
+                if applied.batch is not None:
+                    counted.append(applied.batch)
+        assert position is not None  # noqa: S101 - there is always a part
+        return Applied(position, _joined(batch, counted))
 
-    def read(self, window: Window, source: str | None = None) -> Trend:
-        trend = Trend.empty(window)
-        with reaching():
-            numbers = sorted(int(number) for number in self._client.smembers(self._keys.partitions))
-            generations = {
-                number: position.generation
-                for number, position in self._positions(numbers).items()
-                if position is not None
-            }
-            self._add_all(trend, generations, source)
-        return trend
+    def _settle(self, batch: Batch, expected: Position | None) -> Applied:
+        while True:
+            try:
+                return settle(batch, expected, self._attempt, self._draw)
+            except _OtherGenerationError:
+                continue
 
-    def _positions(self, partitions: Sequence[int]) -> dict[int, Position | None]:
-        with self._client.pipeline(transaction=False) as pipeline:
-            for number in partitions:
-                pipeline.get(self._keys.offset(number))
-            answers = pipeline.execute()
-        return {number: position_of(text) for number, text in zip(partitions, answers, strict=True)}
+    def _draw(self) -> str:
+        """The generation that is being counted, else a new one."""
+        current = self._client.hget(self._keys.state, "generation")
+        return drawn_generation() if current is None else text(current)
 
     def _attempt(self, batch: Batch, expected: Position | None, wanted: Position) -> Position | None:
-        partition, generation = batch.partition, wanted.generation
-        keys = [self._keys.offset(partition), self._keys.sources(partition, generation)]
-        sources = {source: number for number, source in enumerate(batch.sources, start=1)}
-        arguments: list[str | int] = [
-            "" if expected is None else str(expected),
-            str(wanted),
-            self._retention_s,
-            self._max_sources,
-            len(sources),
-            *sources,
-        ]
-        for bucket, slots in lay_out(batch.counts).items():
-            keys.append(self._keys.bucket(partition, generation, bucket))
-            for slot, n in slots.items():
-                arguments += (len(keys), field_prefix(slot), sources[slot.source], n)
-        return position_of(self._script(keys=keys, args=arguments))
+        if wanted.generation != self._generation:
+            self._generation = wanted.generation
+            self._expiries.forget()
+        prefix = self._keys.prefix(wanted.generation)
+        today = int(self._clock.time() // DAY)
+        delta = delta_of(
+            batch, self._limits, self._keys.labels, self._erased(batch, prefix, today), self._expiries.due
+        )
+        try:
+            state, *unpacked = self._script(
+                keys=[self._keys.state],
+                args=[
+                    batch.partition,
+                    "" if expected is None else str(expected),
+                    str(wanted),
+                    wanted.generation,
+                    prefix,
+                    delta.blob,
+                    names.sample_index(today),
+                    names.sample_index(today - 1),
+                    self._index_kept_s,
+                    *delta.terms,
+                ],
+            )
+        except Exception:
+            self._expiries.not_told()
+            raise
+        if state.startswith(b"!"):
+            self._expiries.not_told()
+            raise _OtherGenerationError
+        found = position_of(state)
+        if found == wanted:
+            self._expiries.told()
+            # Nothing comes back of an attempt that was made before, whose answer was lost.
+            self._packer.pack_where_due(prefix, dict(zip(delta.hours, unpacked, strict=False)))
+        else:
+            self._expiries.not_told()
+        return found
 
-    def _add_all(self, trend: Trend, generations: dict[int, str], source: str | None) -> None:
-        """Add every hash of the window, some hundred at a time, so that memory stays bounded."""
-        slots: dict[bytes, Slot] = {}  # the same few thousand fields come again in every hash
-        hashes = iter(product(trend.window.buckets(), generations.items()))
-        while some := tuple(islice(hashes, _READ_AT_ONCE)):
+    @property
+    def _index_kept_s(self) -> int:
+        return self._limits.details_kept_s(MINUTES) + _INDEX_SPARE_DAYS * DAY
+
+    def _erased(self, batch: Batch, prefix: str, today: int) -> list[Erased]:
+        """The samples of the keys that a batch deletes, also those that backfills have drawn."""
+        digests = list({digest_of(deletion.key) for deletion in batch.deletions if deletion.key})
+        if not digests:
+            return []
+        # One more than now, for a writer whose clock is ahead.
+        days = range(today - self._index_kept_s // DAY - 1, today + 2)
+        while True:  # once, as a rule: the backfills are asked for and looked into in one round trip
+            looked_in = self._backfills
+            listed = [(base, names.sample_index(day)) for base in (prefix, *looked_in) for day in days]
             with self._client.pipeline(transaction=False) as pipeline:
-                for bucket, (number, generation) in some:
-                    pipeline.hgetall(self._keys.bucket(number, generation, bucket))
-                answers = pipeline.execute()
-            for (bucket, _), answer in zip(some, answers, strict=True):
-                trend.add(bucket, _slots(answer, slots), source)
+                pipeline.hvals(self._keys.backfills)
+                for base, index in listed:
+                    pipeline.hmget(base + index, digests)
+                registered, *answers = pipeline.execute()
+            if not self._keys.backfill:
+                self._backfills = prefixes_of(self._keys, registered)
+            if self._backfills == looked_in:
+                break
+        return [
+            Erased(base, index, digest, places.decode())
+            for (base, index), answer in zip(listed, answers, strict=True)
+            for digest, places in zip(digests, answer, strict=True)
+            if places is not None
+        ]
+
+    def _positions(self, partitions: Sequence[int]) -> dict[int, Position | None]:
+        answers = self._client.hmget(self._keys.state, [str(number) for number in partitions])
+        return {number: position_of(stored) for number, stored in zip(partitions, answers, strict=True)}
+
+    def _take_over(self, partitions: Sequence[int]) -> bool:
+        """Go on where the earlier layout stood; false where it counted none of these partitions."""
+        if self._keys.backfill:  # it knew none
+            return False
+        old = {
+            number: position
+            for number, stored in legacy.take_over(self._client, self._keys, partitions).items()
+            if (position := position_of(stored)) is not None
+        }
+        if not old:
+            return False
+        legacy.remember(self._client, self._keys, {number: old[number].generation for number in old})
+        for number, position in old.items():
+            self._adopt(number, position.offset)
+            log.info(
+                "%s/%d: counted by an earlier release up to %d: going on from there",
+                self._keys.topic, number, position.offset,
+            )  # fmt: skip
+        return True
+
+    def _adopt(self, partition: int, offset: int) -> None:
+        """Count an empty batch that ends where the old counts do."""
+        generation = self._draw()
+        self._client.hsetnx(self._keys.state, "generation", generation)
+        generation = self._draw()
+        self._client.hsetnx(self._keys.state, str(partition), str(Position(generation, offset)))
 
     def _check_eviction(self) -> None:
         """Say once where Redis may throw counts away to make room: exact it is then not."""
@@ -157,25 +219,33 @@ class RedisTrendStore:
 
 
 def position_of(stored: bytes | str | None) -> Position | None:
-    """The position that an offset's key holds; `None` where there is none.
+    """The position that a field of the state holds; `None` where there is none.
 
     Raises:
-        StoreUnavailableError: the key holds something else.
+        StoreUnavailableError: it holds something else.
     """
     if not stored:
         return None
-    text = stored.decode(errors="replace") if isinstance(stored, bytes) else stored
     try:
-        return Position.parse(text)
+        return Position.parse(text(stored))
     except ValueError:
         raise StoreUnavailableError(
-            "redis", f"{text[:64]!r} is not an offset of ours: is the namespace somebody else's?"
+            "redis", f"{text(stored)[:64]!r} is not an offset of ours: is the namespace somebody else's?"
         ) from None
 
 
-def _slots(answer: dict[bytes, bytes], known: dict[bytes, Slot]) -> Iterator[tuple[Slot, int]]:
-    for name, n in answer.items():
-        slot = known.get(name)
-        if slot is None:
-            slot = known[name] = parse_field(name)
-        yield slot, int(n)
+def _joined(batch: Batch, counted: Sequence[Batch]) -> Batch | None:
+    """The parts of a batch that were counted, as one."""
+    if not counted:
+        return None
+    if len(counted) == 1:
+        return counted[0]
+    events = [event for part in counted for event in part.events]
+    return aggregate(
+        batch.partition,
+        counted[0].start,
+        counted[-1].end,
+        events,
+        deletions=[deletion for part in counted for deletion in part.deletions],
+        outside=[outside for part in counted for outside in part.outside],
+    )

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
-    OFFSET_END,
     Consumer,
     KafkaError,
     KafkaException,
@@ -23,13 +21,18 @@ from worker.errors import DependencyError
 from worker.metrics import Metrics
 from worker.settings import KafkaSettings, TrendsSettings
 from worker.stream.connection import member
-from worker.stream.kafka_source import record_of, refused
+from worker.stream.kafka_source import record_of
+from worker.stream.refusal import refusal, refused
 from worker.stream.statistics import parse
 from worker.types import Record
 
 _PASSING = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
 """What librdkafka mends by itself; where no broker at all is left it says so with another error."""
 _QUEUE_KB = 32 * 1024
+_FIRST = 0
+"""Where a log begins, or, where retention has removed that, whence the client goes to its beginning. Never
+librdkafka's own words for beginning and end: it looks them up, and where the answer comes late, after a seek,
+it goes there none the less, past records that nobody has counted (2.16, `rd_kafka_toppar_handle_Offset`)."""
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +87,11 @@ class LabelSource(Protocol):
 
 
 class KafkaLabelSource:
-    """A `LabelSource` on Kafka, with cooperative rebalancing and only committed records."""
+    """A `LabelSource` on Kafka, with cooperative rebalancing and only committed records.
+
+    With `partitions` it reads these and no others, alone: it is no member of the group, waits for nobody to
+    leave it, and only names it when it says how far it is.
+    """
 
     def __init__(
         self,
@@ -94,19 +101,24 @@ class KafkaLabelSource:
         *,
         dependency: Dependency,
         metrics: Metrics,
+        partitions: Collection[int] | None = None,
     ) -> None:
+        self._kafka = kafka
         self._topic = topic
         self._dependency = dependency
         self._rebalances = metrics.counter(m.REBALANCES)
         self._assigned_count = metrics.gauge(m.ASSIGNED)
-        self._refused: str | None = None
+        self._refused: KafkaError | None = None
         self._revoked: set[int] = set()
         self.assigned: frozenset[int] = frozenset()
         self.joined = False
         self._consumer = Consumer(_configuration(kafka, trends, self._on_error, self._on_statistics))
-        self._consumer.subscribe(
-            [topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        if partitions is None:
+            self._consumer.subscribe(
+                [topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+        else:
+            self._on_assign(self._consumer, [self._partition(number) for number in partitions])
 
     def take(self, limit: int, timeout_s: float) -> Taken:
         records: defaultdict[int, list[Record]] = defaultdict(list)
@@ -125,14 +137,14 @@ class KafkaLabelSource:
             else:
                 self._on_error(error)
         if self._refused is not None:
-            raise DependencyError("kafka", f"{self._refused}: check the credentials and the ACLs")
+            raise refusal(self._refused, self._kafka)
         if records or ends:
             self._dependency.works()
         revoked, self._revoked = self._revoked, set()
         return Taken(records, ends, revoked)
 
     def place(self, partition: int, offset: int | None) -> bool:
-        where = self._partition(partition, OFFSET_BEGINNING if offset is None else offset)
+        where = self._partition(partition, offset or _FIRST)
         try:
             # Whatever was fetched from the old place is dropped before this returns. Assigning anew would
             # do it too, but not while the group is rebalancing.
@@ -172,7 +184,7 @@ class KafkaLabelSource:
         if closing.is_alive():
             log.warning("kafka does not answer: left the group without a goodbye")
 
-    def _partition(self, partition: int, offset: int = OFFSET_END) -> TopicPartition:
+    def _partition(self, partition: int, offset: int = _FIRST) -> TopicPartition:
         return TopicPartition(self._topic, partition, offset)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -207,8 +219,8 @@ class KafkaLabelSource:
         log.info("%s: assigned partitions %s", self._topic, sorted(partitions))
 
     def _on_error(self, error: KafkaError) -> None:
-        if refused(error) or error.fatal():
-            self._refused = error.str()
+        if refused(error) or error.fatal() or error.code() == KafkaError._FATAL:
+            self._refused = error
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._dependency.failed(error.str())
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:

@@ -9,8 +9,7 @@ Every error, whoever raises it, has the body of Prometheus' API: `{"status", "er
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -21,9 +20,12 @@ from starlette.exceptions import HTTPException
 
 from worker import metrics as m
 from worker.clock import Clock
+from worker.errors import DependencyError
 from worker.metrics import Metrics
+from worker.settings import HttpSettings
 from worker.web.health import Health
-from worker.web.problems import problem
+from worker.web.limits import Application, Limits, Message, Receive, Send
+from worker.web.problems import RETRY_AFTER_S, RequestError, problem
 
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -31,14 +33,12 @@ _SECURITY = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 """Sent with every answer that does not set its own: a page that needs scripts says so itself."""
 
-_Message = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
-_Application = Callable[[_Message, _Receive, _Send], Awaitable[None]]
+_KINDS = {401: "unauthorized", 403: "forbidden", 404: "not_found", 413: "too_large"}
 
 
 def create_app(
@@ -46,10 +46,11 @@ def create_app(
     health: Health,
     clock: Clock,
     *,
+    http: HttpSettings | None = None,
     title: str = "moodstream",
     routers: Sequence[APIRouter] = (),
 ) -> FastAPI:
-    """The application: health and metrics, and what `routers` add.
+    """The application: health and metrics, and what `routers` add, within the limits of `http`.
 
     /openapi.json describes it; there are no documentation pages, because FastAPI's load from a CDN.
     """
@@ -60,9 +61,12 @@ def create_app(
         exception_handlers={
             RequestValidationError: _invalid,
             HTTPException: _refused,
+            RequestError: _not_done,
+            DependencyError: _away,
             Exception: _failed,
         },
     )
+    app.add_middleware(Limits, http=http or HttpSettings(), clock=clock)
     app.add_middleware(_Observed, metrics=metrics, clock=clock)
     app.add_middleware(_Secured)
     app.include_router(_operations(metrics, health))
@@ -103,33 +107,48 @@ async def _invalid(_request: Request, error: Exception) -> Response:
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
-    """No such path, or not with this method."""
+    """No such path, not with this method, or not without the token."""
     assert isinstance(error, HTTPException)  # noqa: S101
-    kind = "not_found" if error.status_code == 404 else "bad_request"
+    kind = _KINDS.get(error.status_code, "bad_request")
     return problem(error.status_code, kind, str(error.detail), dict(error.headers or {}))
+
+
+async def _not_done(_request: Request, error: Exception) -> Response:
+    """A route says why."""
+    assert isinstance(error, RequestError)  # noqa: S101
+    return problem(error.status, error.kind, str(error), error.headers, **error.more)
+
+
+async def _away(_request: Request, error: Exception) -> Response:
+    """Why it is away (addresses of ours among it) is for the log and the metrics of the role."""
+    assert isinstance(error, DependencyError)  # noqa: S101
+    again = {"Retry-After": str(RETRY_AFTER_S)}
+    return problem(503, "unavailable", f"{error.dependency} does not answer", again)
 
 
 async def _failed(_request: Request, _error: Exception) -> Response:
     """A fault of ours: the details are for the log (uvicorn writes them), not for the caller."""
-    return problem(500, "internal", "this request failed; the log says why", _SECURITY)
+    # The server closes the connection behind it: said, so that no client sends its next request there.
+    headers = {**_SECURITY, "Connection": "close"}
+    return problem(500, "internal", "this request failed; the log says why", headers)
 
 
 class _Observed:
     """Counts and times every answer by its route's template, so that the number of series is bounded."""
 
-    def __init__(self, app: _Application, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, app: Application, metrics: Metrics, clock: Clock) -> None:
         self._app = app
         self._clock = clock
         self._requests = metrics.counter(m.HTTP_REQUESTS)
         self._seconds = metrics.histogram(m.HTTP_SECONDS)
 
-    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         status = 500  # what the server answers for us when nothing was sent
 
-        async def observed(message: _Message) -> None:
+        async def observed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -147,11 +166,11 @@ class _Observed:
 class _Secured:
     """Adds the security headers that an answer does not set itself."""
 
-    def __init__(self, app: _Application) -> None:
+    def __init__(self, app: Application) -> None:
         self._app = app
 
-    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
-        async def secured(message: _Message) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _SECURITY.items():

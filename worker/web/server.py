@@ -21,7 +21,9 @@ from worker.errors import ConfigurationError, MoodstreamError
 from worker.metrics import Metrics
 from worker.settings import HttpSettings
 from worker.web.app import create_app
+from worker.web.connection import PatientProtocol
 from worker.web.health import Health
+from worker.web.limits import MOST_HEADER_BYTES
 
 _CLOSE_S = 3.0
 """How long requests under way may take at the end; clients of health and metrics ask again."""
@@ -63,6 +65,8 @@ class Server:
                 server_header=False,
                 lifespan="off",
                 ws="none",
+                http=PatientProtocol,
+                h11_max_incomplete_event_size=MOST_HEADER_BYTES,
                 timeout_graceful_shutdown=int(_CLOSE_S),
             )
         )
@@ -143,7 +147,7 @@ def serve(
         ConfigurationError: the address cannot be bound.
         ServerDiedError: on leaving, where the server ended by itself; the role then fails visibly.
     """
-    app = create_app(metrics, health, clock or SystemClock(), title=title, routers=routers)
+    app = create_app(metrics, health, clock or SystemClock(), http=http, title=title, routers=routers)
     server = Server(app, http, on_death=on_death)
     server.start()
     try:
@@ -157,7 +161,10 @@ def _bound(http: HttpSettings) -> socket.socket:
     """A socket that listens, made here because uvicorn would end the process where it cannot."""
     try:
         family = socket.getaddrinfo(http.host, http.port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((http.host, http.port), family=family, backlog=128)
+        listening = socket.create_server((http.host, http.port), family=family, backlog=128)
+        # Accepted sockets inherit it. asyncio asks for it too, but not of those made like this one; without
+        # an answer's second packet waits 40 ms for the client's delayed acknowledgement of the first.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         raise ConfigurationError(
             [
@@ -165,3 +172,4 @@ def _bound(http: HttpSettings) -> socket.socket:
                 "set the role's http.host and http.port to an address that is free"
             ]
         ) from None
+    return listening
