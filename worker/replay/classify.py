@@ -7,7 +7,6 @@ from typing import BinaryIO, TextIO
 import msgspec
 
 from worker.clock import SystemClock
-from worker.metrics import Metrics
 from worker.replay.offline import run_offline
 from worker.settings import Settings
 from worker.stream.role import open_classifier
@@ -19,7 +18,7 @@ def classify_lines(source: BinaryIO, target: TextIO, settings: Settings, *, as_j
 
     A line that cannot be labelled is answered in its place: an object with `error`, or `-` and the reason.
     """
-    classifier = open_classifier(settings, Metrics())
+    classifier = open_classifier(settings)
     values = (_value(index, line) for index, line in enumerate(source))
     for record in run_offline(values, classifier, settings, SystemClock()):
         if record.topic == settings.topics.labels and record.value is not None:

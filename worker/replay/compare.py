@@ -95,7 +95,7 @@ def verdict(names: tuple[str, str], n: int, accuracy: Interval, f1: Interval, p:
 
 
 def _turned(interval: Interval) -> Interval:
-    return Interval(-interval.value, -interval.high, -interval.low)
+    return Interval(-interval.value, 0.0 - interval.high, 0.0 - interval.low)  # no -0.00
 
 
 def _f1(f1: Interval) -> str:

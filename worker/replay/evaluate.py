@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from worker.errors import ConfigurationError
+from worker.replay.classes import classes_of, over_classes
 from worker.replay.compare import Comparison, Side, compare
 from worker.replay.figures import Figures, calibration_bins, figures, roc_auc
 from worker.replay.gold import Gold, read_gold
@@ -86,7 +87,16 @@ def evaluate_data(
 def compare_data(
     data: Path, split: str, models: tuple[str, str], settings: Settings, *, as_json: bool
 ) -> None:
-    """Score two models (folders, or `bundled`) on the same texts and say which is better.
+    """Score two models on the same texts, say which is better and print it. Raises as `compared` does."""
+    result = compared(data, split, models, settings)
+    if as_json:
+        click.echo(msgspec.json.encode(result))
+    else:
+        _show_comparison(result)
+
+
+def compared(data: Path, split: str, models: tuple[str, str], settings: Settings) -> Comparison:
+    """Two models (folders, or `bundled`) on the same texts.
 
     Raises:
         ConfigurationError: data or a model cannot be used, or no text was labelled by both.
@@ -102,7 +112,7 @@ def compare_data(
         beside_truth(gold, [label if kept else None for label, kept in zip(labels, both, strict=True)])
         for labels in (labels_a, labels_b)
     )
-    result = compare(
+    return compare(
         Side(name_a, a.figures()),
         Side(name_b, b.figures()),
         a.truth,
@@ -110,26 +120,25 @@ def compare_data(
         b.answer,
         classes=len(a.classes),
     )
-    if as_json:
-        click.echo(msgspec.json.encode(result))
-    else:
-        _show_comparison(result)
 
 
 def beside_truth(gold: list[Gold], labels: list[Label | None]) -> Scored:
     """The labels against the truth.
 
-    Where the truth knows no `neutral`, the question is which of the six, and the six probabilities answer;
-    else the label given counts, neutral included. Texts that the stream refuses (empty ones) are left out.
+    The question is that of `classes_of`. Texts that the stream refuses (empty ones) are left out.
     """
     kept = [(row, label) for row, label in zip(gold, labels, strict=True) if label is not None]
-    classes: list[str] = list(LABELS if any(row.label == NEUTRAL for row in gold) else EMOTIONS)
+    classes = classes_of({row.label for row in gold})
+    neutral = np.array([label.neutral for _, label in kept], dtype=np.float64)
     return Scored(
         truth=np.array([classes.index(row.label) for row, _ in kept], dtype=np.intp),
-        probabilities=np.array([_probabilities(label, classes) for _, label in kept]).reshape(
-            -1, len(classes)
+        probabilities=over_classes(
+            np.array([msgspec.structs.astuple(label.scores) for _, label in kept]).reshape(-1, len(EMOTIONS)),
+            neutral,
+            np.array([LABELS.index(label.label) for _, label in kept], dtype=np.intp),
+            classes,
         ),
-        neutral=np.array([label.neutral for _, label in kept], dtype=np.float64),
+        neutral=neutral,
         classes=classes,
     )
 
@@ -138,20 +147,6 @@ def _labelled(gold: list[Gold], settings: Settings, doing: str) -> tuple[str, li
     """The model's name and its label of each row."""
     with opened(settings) as classifier:
         return classifier.name, label_all([row.text for row in gold], classifier, settings, doing)
-
-
-def _probabilities(label: Label, classes: list[str]) -> list[float]:
-    """Over `classes`; with neutral among them, what the gate leaves is shared by the six.
-
-    The gate's threshold is not 0.5, so the label given is put on top: an answer is what was published.
-    """
-    six = [getattr(label.scores, emotion) for emotion in EMOTIONS]
-    if NEUTRAL not in classes:
-        return six
-    spread = [(1 - label.neutral) * value for value in six] + [label.neutral]
-    given = classes.index(label.label)
-    spread[given] = max(spread[given], float(np.nextafter(max(spread), 2)))
-    return spread
 
 
 def _write(file: Path, text: str) -> None:

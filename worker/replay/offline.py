@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import msgspec
@@ -14,8 +14,8 @@ from worker.settings import Settings
 from worker.stream.loop import Loop
 from worker.stream.memory import MemoryLog, MemoryPublisher, MemorySource
 from worker.stream.meter import Meter
-from worker.stream.role import builder, destination
-from worker.types import Label, OutRecord
+from worker.stream.role import builder, destination, limits
+from worker.types import Label, OutRecord, Record
 from worker.web.health import Health
 
 _CHUNK = 8192
@@ -29,31 +29,48 @@ _LABEL = msgspec.json.Decoder(Label)
 def run_offline(
     values: Iterable[bytes | None], classifier: Classifier, settings: Settings, clock: Clock
 ) -> Iterator[OutRecord]:
-    """One record out for each value in, in order: what the stream would have published for it.
-
-    Batches are filled, however long that takes: a model in 8 bits answers a little differently in another
-    batch, so what is in one must not depend on how fast the machine is.
-    """
-    batch = settings.batch.model_copy(update={"linger_ms": _NO_HURRY_S * 1000})
-    patient = settings.model_copy(update={"batch": batch})
+    """One record out for each value in, in order: what the stream would have published for it."""
     waiting = iter(values)
     while chunk := list(islice(waiting, _CHUNK)):
         log = MemoryLog()
         now_ms = int(clock.time() * 1000)
         for value in chunk:
             log.append(settings.topics.inputs[0], value, timestamp_ms=now_ms)
-        source = MemorySource(log)
-        loop = Loop(
-            source=source,
-            publisher=MemoryPublisher(log),
-            model=classifier,
-            builder=builder(patient),
-            destination=destination(settings, classifier),
-            clock=clock,
-            meter=Meter(Metrics(), Health(clock, settings.worker.stall_s, ()), classifier.name),
-        )
-        loop.run(source.is_exhausted, drain_s=_NO_HURRY_S)
-        yield from log.published
+        yield from _through_the_loop(log, classifier, settings, clock)
+
+
+def run_records(
+    records: Sequence[Record], classifier: Classifier, settings: Settings, clock: Clock
+) -> list[OutRecord]:
+    """The same for records of one partition of a topic, in the order of their offsets."""
+    log = MemoryLog()
+    log.extend(records)
+    return _through_the_loop(log, classifier, settings, clock)
+
+
+def _through_the_loop(
+    log: MemoryLog, classifier: Classifier, settings: Settings, clock: Clock
+) -> list[OutRecord]:
+    """Everything that is published for a log of one partition.
+
+    Batches are filled, however long that takes: a model in 8 bits answers a little differently in another
+    batch, so what is in one must not depend on how fast the machine is.
+    """
+    batch = settings.batch.model_copy(update={"linger_ms": _NO_HURRY_S * 1000})
+    source = MemorySource(log)
+    loop = Loop(
+        source=source,
+        publisher=MemoryPublisher(log),
+        model=classifier,
+        builder=builder(settings.model_copy(update={"batch": batch})),
+        destination=destination(settings, classifier),
+        clock=clock,
+        meter=Meter(Metrics(), Health(clock, settings.worker.stall_s, ())),
+        limits=limits(settings.worker.dead_letters),
+        in_a_row=settings.worker.dead_letters.model_in_a_row,
+    )
+    loop.run(source.is_exhausted, drain_s=_NO_HURRY_S)
+    return log.published
 
 
 def label_texts(

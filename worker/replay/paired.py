@@ -110,7 +110,7 @@ def bootstrap(
     tables = [_confusions(weights, kinds[:, 0], kinds[:, column], classes) for column in (1, 2)]
     accuracy = [table.trace(axis1=1, axis2=2) / len(truth) for table in tables]
     f1 = [macro_f1(table) for table in tables]
-    return _interval(accuracy[1] - accuracy[0]), _interval(f1[1] - f1[0])
+    return percentile_interval(accuracy[1] - accuracy[0]), percentile_interval(f1[1] - f1[0])
 
 
 def _confusions(
@@ -122,7 +122,7 @@ def _confusions(
     return (weights @ place).reshape(-1, classes, classes)
 
 
-def _interval(values: NDArray[np.float64]) -> Interval:
-    """Of a figure (first) and its draws (the rest)."""
+def percentile_interval(values: NDArray[np.float64]) -> Interval:
+    """The 95% percentile interval of a figure (first) from its draws (the rest)."""
     low, high = np.quantile(values[1:], _COVERAGE)
     return Interval(float(values[0]), float(low), float(high))

@@ -12,12 +12,11 @@ from rich.progress import track
 
 from worker.clock import SystemClock
 from worker.errors import ConfigurationError
-from worker.metrics import Metrics
 from worker.model.classifier import Classifier
 from worker.replay.answers import Ask
 from worker.replay.offline import label_texts
 from worker.settings import Settings
-from worker.stream.role import open_classifier
+from worker.stream.role import open_classifier, shelf
 from worker.types import EMOTIONS, LABELS, Classified, Label
 
 BUNDLED = "bundled"
@@ -32,6 +31,17 @@ def with_model(settings: Settings, model: str | None) -> Settings:
     return settings.model_copy(update={"model": settings.model.model_copy(update={"path": path})})
 
 
+def with_named_model(settings: Settings, model: str | None) -> Settings:
+    """The same for a model that may also be `NAME@VERSION` of the shelf.
+
+    Raises:
+        ArtifactError: it is not there.
+    """
+    if model is not None and "@" in model and not Path(model).exists():
+        model = str(shelf(settings).find(model))
+    return with_model(settings, model)
+
+
 @contextmanager
 def opened(settings: Settings) -> Iterator[Classifier]:
     """The model that the settings ask for, warm; closed at the end.
@@ -40,7 +50,7 @@ def opened(settings: Settings) -> Iterator[Classifier]:
         ArtifactError: it must not be served.
         ConfigurationError: its backend is not installed.
     """
-    classifier = open_classifier(settings, Metrics())
+    classifier = open_classifier(settings)
     try:
         yield classifier
     finally:

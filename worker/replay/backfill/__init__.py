@@ -1,0 +1,1 @@
+"""`moodstream backfill`: days of the past labelled by another model, counted apart, swapped in at once."""
