@@ -7,7 +7,6 @@ standard error.
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -15,11 +14,19 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 
+from worker.bench.commands import bench
+from worker.configuration import known, shown
+from worker.control.commands import control, promote, shadow
+from worker.doctor.commands import doctor
 from worker.errors import ConfigurationError, MoodstreamError
 from worker.options import json_option, settings_options
-from worker.settings import Settings, known, shown
+from worker.quality.commands import quality
+from worker.replay.backfill.commands import backfill
+from worker.replay.gate_command import gate_command
+from worker.replay.history.commands import replay
+from worker.settings import Settings
+from worker.sources.commands import send, source
 from worker.topics.commands import topics
 
 _INTERRUPTED = 130
@@ -64,6 +71,14 @@ def cli() -> None:
 
 
 cli.add_command(topics)
+cli.add_command(backfill)
+cli.add_command(bench)
+cli.add_command(control)
+cli.add_command(doctor)
+cli.add_command(quality)
+cli.add_command(replay)
+cli.add_command(send)
+cli.add_command(source)
 
 
 @cli.command()
@@ -124,17 +139,34 @@ def rebuild_trends(settings: Settings, as_json: bool) -> None:
     metavar="POSTS_PER_S",
     help="Posts sent a second. More than the model can take are held back, not lost.",
 )
+@click.option(
+    "--past",
+    "past_minutes",
+    type=click.FloatRange(min=0, max=240),
+    default=60.0,
+    show_default=True,
+    metavar="MINUTES",
+    help="Posts of so many minutes before now come first, so that trends have something to show.",
+)
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), hidden=True)
 @json_option
 @settings_options
-def demo(settings: Settings, for_s: float | None, rate: float, picture: Path | None, as_json: bool) -> None:
+def demo(
+    *,
+    settings: Settings,
+    for_s: float | None,
+    rate: float,
+    past_minutes: float,
+    picture: Path | None,
+    as_json: bool,
+) -> None:
     """Watch all of it at work on this machine: a broker, a Redis, a worker, the trends and some posts.
 
     Needs nothing but Python. Exit code 1: a post was not answered, or a trend is not what was labelled.
     """
     from worker.demo.run import Order, run
 
-    sys.exit(run(settings, Order(for_s=for_s, rate=rate, as_json=as_json, picture=picture)))
+    sys.exit(run(settings, Order(for_s, rate, past_minutes, as_json, picture)))
 
 
 @cli.command()
@@ -248,7 +280,7 @@ def behaviour(
 
 @cli.group()
 def model() -> None:
-    """Look at, check and import model artefacts."""
+    """Look at, check and import model artefacts; let running workers serve another."""
 
 
 @model.command()
@@ -280,145 +312,9 @@ def verify(settings: Settings, as_json: bool) -> None:
     )
 
 
-@cli.group()
-def bench() -> None:
-    """Measure this product and its peers in the same run."""
-
-
-@bench.command()
-@click.option(
-    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
-)
-@click.option(
-    "--records", default=400_000, show_default=True, help="Posts preloaded for the fastest systems."
-)
-@json_option
-@settings_options
-def stream(settings: Settings, texts: Path | None, records: int, as_json: bool) -> None:
-    """Posts per second through a real Kafka: the bare loop, this worker, plain Faust.
-
-    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed). The peers come with
-    the extra `bench`.
-    """
-    from worker.bench import report
-    from worker.bench.stream import run
-    from worker.bench.texts import read_texts
-
-    speeds = run(settings, read_texts(texts), bootstrap=os.environ.get("KAFKA_BOOTSTRAP"), records=records)
-    if as_json:
-        click.echo(msgspec.json.encode(report.as_json(speeds)))
-    else:
-        Console().print(report.as_table(speeds, "moodstream bench stream"))
-
-
-@bench.command()
-@click.option(
-    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0.1),
-    default=10.0,
-    show_default=True,
-    help="To measure each system for.",
-)
-@click.option("--only", multiple=True, metavar="WORDS", help="Systems with these words in their name.")
-@click.option(
-    "--picture",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE.svg",
-    help="Draw throughput against latency.",
-)
-@json_option
-@settings_options
-def cpu(
-    *,
-    settings: Settings,
-    texts: Path | None,
-    seconds: float,
-    only: tuple[str, ...],
-    picture: Path | None,
-    as_json: bool,
-) -> None:
-    """Posts per second on this CPU, from text to answer: this classifier and what else could run the model.
-
-    The model is that of the settings, in every system. The peers come with the extra `bench`.
-    """
-    from worker.bench import report
-    from worker.bench.cpu import run
-    from worker.bench.picture import throughput_svg
-    from worker.bench.texts import read_texts
-    from worker.model.bundled import bundled_model
-
-    found = run(settings.model.path or bundled_model(), read_texts(texts), seconds=seconds, only=only)
-    speeds = {name: one.posts_per_s for name, one in found.items()}
-    if picture is not None:
-        points = {name: (one.p50_ms, one.posts_per_s) for name, one in found.items()}
-        ours = [name for name in found if name.startswith("moodstream")]
-        drawn = throughput_svg(points, ours=ours, title="One model on one CPU")
-        picture.write_text(drawn, encoding="utf-8")
-    if as_json:
-        figures = report.as_json(speeds)
-        click.echo(msgspec.json.encode({n: figures[n] | msgspec.to_builtins(found[n]) for n in found}))
-    else:
-        Console().print(report.as_table(speeds, "moodstream bench cpu"))
-
-
-@bench.command()
-@click.option(
-    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
-)
-@click.option(
-    "--slo-ms", metavar="MS", help="The worker's promise; without it batches are as large as allowed."
-)
-@click.option(
-    "--load",
-    "shares",
-    multiple=True,
-    type=click.FloatRange(min=0, max=2, min_open=True),
-    default=(0.5, 0.8, 0.95),
-    show_default=True,
-    help="Share of the worker's capacity; give it again for several.",
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=1),
-    default=30.0,
-    show_default=True,
-    help="How long each load lasts.",
-)
-@click.option("--backlog", default=30_000, show_default=True, help="Posts to measure the capacity with.")
-@json_option
-@settings_options
-def latency(
-    *,
-    settings: Settings,
-    texts: Path | None,
-    shares: tuple[float, ...],
-    seconds: float,
-    backlog: int,
-    as_json: bool,
-) -> None:
-    """How long posts wait for their label through a real Kafka, sent by a schedule (open loop).
-
-    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed).
-    """
-    from worker.bench import report
-    from worker.bench.latency import run
-    from worker.bench.texts import read_texts
-
-    found = run(
-        read_texts(texts),
-        shares,
-        slo_ms=settings.batch.slo_ms,
-        seconds=seconds,
-        bootstrap=os.environ.get("KAFKA_BOOTSTRAP"),
-        capacity_posts=backlog,
-    )
-    if as_json:
-        click.echo(msgspec.json.encode(found))
-    else:
-        Console().print(report.waits_table(found))
+model.add_command(promote)
+model.add_command(shadow)
+model.add_command(gate_command)
 
 
 def main() -> None:

@@ -53,6 +53,7 @@ def main(bootstrap: str, topic: str, out: str, group: str) -> None:
                 created_at=now,
                 labelled_at=now,
                 input="bench",
+                text=post.text,
             )
             producer.produce(out, encode(label), message.key())
         ends = {(m.topic(), m.partition()): m.offset() for m in messages}

@@ -157,13 +157,13 @@ def _answered(
     """Send a load; (n,) when each post was due and (n,) when its label arrived, in monotonic seconds."""
     due = schedule(load)
     name = str(time.time_ns())
-    reader = _Reader(servers, at.out, name, len(due))
+    reader = Reader(servers, at.out, name, len(due))
     due = due + reader.start()
-    _send(servers, topic, name, load.texts, due)
+    send(servers, topic, name, load.texts, due)
     return due, reader.finish(_PATIENCE_S)
 
 
-def _send(servers: str, topic: str, name: str, texts: Sequence[str], due: NDArray[np.float64]) -> None:
+def send(servers: str, topic: str, name: str, texts: Sequence[str], due: NDArray[np.float64]) -> None:
     """Send post i, with `name/i` as its id, at its time; `due` in monotonic seconds."""
     producer = Producer({"bootstrap.servers": servers})  # lingers 5 ms, as clients do by default
     for index, at in enumerate(due.tolist()):
@@ -176,12 +176,16 @@ def _send(servers: str, topic: str, name: str, texts: Sequence[str], due: NDArra
         raise DependencyError("kafka", f"did not take the posts within {_PATIENCE_S:.0f} s")
 
 
-class _Reader:
+class Reader:
     """Notes when the label of each post of a load arrives, in a thread of its own."""
 
     def __init__(self, servers: str, topic: str, name: str, posts: int) -> None:
         self._name = name
         self._arrived = np.full(posts, np.inf)
+        self.models: list[str] = [""] * posts
+        """Which model answered each post."""
+        self.doubled = 0
+        """Labels beyond the first of a post."""
         self._left = posts
         self._ready, self._stop = threading.Event(), threading.Event()
         self._consumer = Consumer(
@@ -215,20 +219,27 @@ class _Reader:
         return self._arrived
 
     def _read(self) -> None:
-        decode = msgspec.json.Decoder(_Id).decode
+        decode = msgspec.json.Decoder(_Label).decode
         while not self._stop.is_set():
             for message in self._consumer.consume(_BATCH, 0.01):
                 if message.error() is None and message.value():
-                    self._note(str(decode(message.value() or b"").id))
+                    self._note(decode(message.value() or b""))
 
-    def _note(self, post: str) -> None:
-        name, _, index = post.partition("/")
-        if name == self._name and not np.isfinite(self._arrived[int(index)]):
-            self._arrived[int(index)] = time.monotonic()
-            self._left -= 1
+    def _note(self, label: _Label) -> None:
+        name, _, index = str(label.id).partition("/")
+        if name != self._name:
+            return
+        post = int(index)
+        if np.isfinite(self._arrived[post]):
+            self.doubled += 1
+            return
+        self._arrived[post] = time.monotonic()
+        self.models[post] = label.model
+        self._left -= 1
 
 
-class _Id(msgspec.Struct):
+class _Label(msgspec.Struct):
     """Of a label, what matters here."""
 
     id: int | str
+    model: str

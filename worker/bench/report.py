@@ -7,7 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
+from worker.bench.api import Found as Answered
 from worker.bench.latency import Found
+from worker.bench.memory import Footprint
+from worker.bench.trends import Found as Counted
 
 
 def ratios(speeds: Mapping[str, float]) -> dict[str, dict[str, float]]:
@@ -53,4 +56,36 @@ def waits_table(found: Found) -> Table:
             str(one.lost),
             *(f"{wait:,.1f}" for wait in waits),
         )
+    return table
+
+
+def footprints_table(found: Mapping[str, Footprint]) -> Table:
+    """What each role holds, idle and with a backlog."""
+    table = Table(title="moodstream bench memory, MiB resident")
+    for name in ("role", "idle", "most", "more", "backlog", "done", "seconds"):
+        table.add_column(name, justify="left" if name == "role" else "right")
+    for name, one in found.items():
+        sizes = (f"{size:,.0f}" for size in (one.idle_mb, one.max_mb, one.more_mb))
+        table.add_row(name, *sizes, f"{one.backlog:,}", f"{one.done:,}", f"{one.seconds:,.0f}")
+    return table
+
+
+def labels_table(found: Counted) -> Table:
+    """How fast each system counts labels."""
+    table = Table(title=f"moodstream bench trends, labels of {found.minutes:g} minutes")
+    for name in ("system", "labels/s", "labels", "x bare loop"):
+        table.add_column(name, justify="left" if name == "system" else "right")
+    for name, one in found.systems.items():
+        table.add_row(name, f"{one.labels_per_s:,.0f}", f"{one.labels:,}", f"{one.x_bare:.2f}")
+    return table
+
+
+def answers_table(found: Answered) -> Table:
+    """How long each kind of question took."""
+    table = Table(title=f"moodstream bench api, {found.labels:,} labels, {found.queries:,} tracked queries")
+    for name in ("question", "asked", "p50 ms", "p99 ms", "worst ms"):
+        table.add_column(name, justify="left" if name == "question" else "right")
+    for name, took in found.questions.items():
+        figures = (f"{each:,.1f}" for each in (took.p50_ms, took.p99_ms, took.worst_ms))
+        table.add_row(name, f"{took.n:,}", *figures)
     return table

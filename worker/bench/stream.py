@@ -28,11 +28,10 @@ from worker.clock import backoff
 from worker.errors import DependencyError
 from worker.local.kafka import RealKafka
 from worker.local.processes import ChildProcess
-from worker.metrics import Metrics
 from worker.model.bundled import bundled_model
 from worker.settings import Settings
 from worker.stream.batch import Batch, BatchBuilder, Entry
-from worker.stream.model_stage import answer
+from worker.stream.model_stage import Asked
 from worker.stream.role import builder, open_classifier
 from worker.types import Post, Record
 
@@ -43,7 +42,7 @@ _START_S = 120.0
 _WARM_UP_S = 5.0
 _MODEL_POSTS = 8192
 _LEADER_TRIES = 10
-_NULL = {
+NULL_MODEL = {
     "MOODSTREAM_MODEL__BACKEND": "null",
     "MOODSTREAM_BATCH__MAX_RECORDS": str(RECORDS_PER_COMMIT),
     # The token budget bounds the model's time: without a model both loops commit the same number of records.
@@ -71,7 +70,7 @@ def systems(model: Path, records: int) -> list[System]:
     worker = ["-m", "worker", "worker"]
     return [
         System("bare confluent loop", ["-m", "worker.bench.bare_peer", *peer], {}, records),
-        System("moodstream, null model", worker, _NULL, records),
+        System("moodstream, null model", worker, NULL_MODEL, records),
         System("plain Faust, no model", ["-m", "worker.bench.faust_peer", *peer], {}, records // 4),
         System("moodstream", worker, {}, records // 8),
         System(
@@ -130,9 +129,11 @@ def create(bootstrap: str, *topics: str) -> None:
 class Started:
     """A competitor at work: how far it has come."""
 
-    def __init__(self, topic: str, out: str, probe: Consumer) -> None:
+    def __init__(self, topic: str, out: str, group: str, probe: Consumer) -> None:
         self.out = out
         """The topic that it writes to."""
+        self.group = group
+        """The consumer group that it reads in."""
         self._topic = topic
         self._probe = probe
 
@@ -180,7 +181,7 @@ def started(system: System, bootstrap: str, topic: str, logs: Path) -> Iterator[
     )
     # It asks what the group has committed, and never joins it.
     probe = Consumer({"bootstrap.servers": bootstrap, "group.id": run})
-    at = Started(topic, out, probe)
+    at = Started(topic, out, run, probe)
     try:
         process.start(lambda: at.arrived() > 0, within_s=_START_S)
         yield at
@@ -231,11 +232,12 @@ def _arrived(probe: Consumer, topic: str) -> int:
 
 def model_alone(settings: Settings, texts: Sequence[str], seconds: float = 10.0) -> float:
     """Posts per second of the model itself, on batches as the worker makes them, nothing else running."""
-    classifier = open_classifier(settings, Metrics())
+    classifier = open_classifier(settings)
+    asked = Asked(classifier)
     batches = _batches(builder(settings), classifier.prepare(texts))
     done, start = 0, time.perf_counter()
     for batch in cycle(batches):
-        done += len(answer(classifier, batch)[0].batch.entries)
+        done += len(asked.answer(batch).batch.entries)
         if time.perf_counter() - start > seconds:
             break
     classifier.close()

@@ -49,11 +49,13 @@ class Display:
         """Yields the function that shows what is so now, with a word for the state that the demo is in."""
         self._start = time.monotonic()
         places = Places(
+            running.page,
             f"{running.trends_url}/api/trends",
             f"{running.trends_url}/metrics",
             f"{running.worker_url}/metrics",
         )
         if not self._console.is_terminal or self._console.is_dumb_terminal:
+            self._console.print(f"page {places.page}", soft_wrap=True)
             self._console.print(f"trends {places.api}, metrics {places.worker_metrics}")
             yield lambda state: self._write(self._look(tally, running, places, state))
             return

@@ -46,6 +46,27 @@ def get_json(url: str, **query: str | float) -> Any:
     return msgspec.json.decode(body)
 
 
+def put(url: str, body: object, token: str) -> None:
+    """Set something.
+
+    Raises:
+        DependencyError: it was not taken.
+    """
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=_TIMEOUT_S)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    try:
+        connection.request("PUT", parts.path, msgspec.json.encode(body), headers)
+        answer = connection.getresponse()
+        text = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise DependencyError(url, f"{type(error).__name__}: {error}") from error
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise DependencyError(url, f"answers {answer.status}: {text[:300].decode(errors='replace')}")
+
+
 def answers_ok(url: str) -> bool:
     """Whether it answers 200."""
     try:

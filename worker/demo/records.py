@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from worker.demo.moods import weights
 from worker.demo.posts import Sample
+from worker.types import LabelName
 
 MALFORMED_SHARE = 0.02
 DELETED_SHARE = 0.01
@@ -47,14 +49,19 @@ class Made(NamedTuple):
     kind: Kind
     text: str
     """What it says, to show; of a malformed one, what is wrong with it."""
+    past: bool = False
+    """Written before the demo began: counted in the trends, and in no other figure."""
 
 
 class RecordMaker:
-    """An endless stream of records: the samples in an order shuffled anew every round."""
+    """An endless stream of records: moods swing, and the samples of each come in rounds shuffled anew."""
 
-    def __init__(self, samples: Sequence[Sample], seed: int = 1) -> None:
+    def __init__(self, samples: Sequence[Sample], seed: int = 4) -> None:
         self._rng = random.Random(seed)  # noqa: S311 - not a secret
-        self._samples = self._rounds(samples)
+        self._samples = {
+            mood: self._rounds([sample for sample in samples if sample.expected == mood])
+            for mood in dict.fromkeys(sample.expected for sample in samples)
+        }
         self._serial = 0
         self._faults = 0
         self._recent: deque[tuple[str, bytes]] = deque(maxlen=_RECENT)
@@ -64,13 +71,24 @@ class RecordMaker:
         draw = self._rng.random()
         if draw < DELETED_SHARE and self._recent:
             return self._deletion()
-        sample = next(self._samples)
+        sample = next(self._samples[self._mood(now)])
         post = self._post(sample, now)
         key = str(post["id"]).encode()
         if draw > 1 - MALFORMED_SHARE:
             return self._malformed(sample.topic, key, post)
         self._recent.append((sample.topic, key))
         return Made(sample.topic, key, _encode(post), Kind.POST, sample.text)
+
+    def past(self, now: float, minutes: float, per_minute: float) -> Iterator[Made]:
+        """Records of so many minutes before `now`, oldest first."""
+        total = int(minutes * per_minute)
+        for number in range(total):
+            yield self.make(now - 60 * minutes * (1 - number / total))._replace(past=True)
+
+    def _mood(self, now: float) -> LabelName:
+        likely = weights(now)
+        moods = list(self._samples)
+        return self._rng.choices(moods, [likely[mood] for mood in moods])[0]
 
     def _rounds(self, samples: Sequence[Sample]) -> Iterator[Sample]:
         while True:

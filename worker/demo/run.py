@@ -1,9 +1,10 @@
 """The demo from its start to its verdict.
 
 1. start     broker, Redis, worker and trends role; wait until they are ready
-2. traffic   send posts at a steady rate, read what comes back, show it
-3. settle    send nothing more; wait until everything is answered and the trends have it
-4. verdict   every record answered, every trend as labelled: or what was not
+2. past      posts of the last hour, as fast as they are labelled, so that trends have something to show
+3. traffic   send posts at a steady rate, read what comes back, show it
+4. settle    send nothing more; wait until everything is answered and the trends have it
+5. verdict   every record answered, every trend as labelled: or what was not
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import msgspec
 
 from worker.clock import SystemClock
 from worker.demo.display import Display
-from worker.demo.interrupts import interrupts
 from worker.demo.posts import samples
+from worker.demo.queries import track
 from worker.demo.reader import Reader
 from worker.demo.records import RecordMaker
 from worker.demo.sender import Sender
@@ -30,9 +31,11 @@ from worker.demo.traffic import Traffic
 from worker.demo.trends import counted
 from worker.demo.verdict import Verdict, judge
 from worker.errors import DependencyError
+from worker.interrupts import interrupts
 from worker.settings import Settings, TopicSettings
 
 _FRAME_S = 0.25
+_PAST_WITHIN_S = 60.0
 _ANSWERED_WITHIN_S = 20.0
 _COUNTED_WITHIN_S = 10.0
 _INTERRUPTED = 130
@@ -44,6 +47,7 @@ class Order:
 
     for_s: float | None
     rate: float
+    past_minutes: float
     as_json: bool
     picture: Path | None = None
 
@@ -70,10 +74,12 @@ def run(settings: Settings, order: Order) -> int:
 
 
 def _show(running: Running, order: Order, display: Display, stop: Event) -> Verdict:
-    """Steps 2 to 4."""
+    """Steps 2 to 5."""
+    track(running)
     clock, tally = SystemClock(), Tally()
     reader = Reader(running.bootstrap, TopicSettings(), tally, clock)
-    sender = Sender(running.bootstrap, RecordMaker(samples()), tally, order.rate, clock)
+    maker = RecordMaker(samples())
+    sender = Sender(running.bootstrap, maker, tally, order.rate, clock, past_minutes=order.past_minutes)
     with Traffic(sender, reader) as traffic, display.live(tally, running) as show:
 
         def turn(state: str) -> None:
@@ -81,6 +87,7 @@ def _show(running: Running, order: Order, display: Display, stop: Event) -> Verd
             running.check()
             show(state)
 
+        _until(lambda: traffic.live or stop.is_set(), _PAST_WITHIN_S, lambda: turn("the last hour"))
         _until(stop.is_set, order.for_s, lambda: turn("live"))
         if order.picture is not None:
             display.save(order.picture)

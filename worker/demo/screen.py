@@ -42,6 +42,7 @@ _TREND_LINES = 4
 class Places(NamedTuple):
     """The addresses shown."""
 
+    page: str
     api: str
     trends_metrics: str
     worker_metrics: str
@@ -210,6 +211,6 @@ def _foot(places: Places) -> RenderableType:
     table.add_column(style=_ACCENT)
     table.add_column(style="dim")
     table.add_column(style=_ACCENT)
-    table.add_row(" trends", places.api, "metrics", places.worker_metrics)
-    table.add_row(" ends with", "Ctrl-C", "", places.trends_metrics)
+    table.add_row(" page", places.page, "metrics", places.worker_metrics)
+    table.add_row(" trends", places.api, "", places.trends_metrics)
     return table

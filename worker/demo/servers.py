@@ -7,6 +7,7 @@ or Redis does not count. They die with this process however it ends, and none of
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import tempfile
 import time
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from worker.demo.http import answers_ok
 from worker.errors import DependencyError
@@ -51,8 +52,15 @@ class Running:
     bootstrap: str
     worker_url: str
     trends_url: str
+    token: str
+    """What the trends role wants to see before it changes anything."""
     check: Callable[[], None]
     """Raises DependencyError, with the end of its log, for whatever has ended."""
+
+    @property
+    def page(self) -> str:
+        """The live page's address, with the token in the part that a browser sends to nobody."""
+        return f"{self.trends_url}/#token={self.token}"
 
 
 @contextmanager
@@ -68,7 +76,9 @@ def servers(given: Settings, *, stopped: Callable[[], bool], say: Callable[[str]
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="moodstream-demo-")))
         topics = TopicSettings()
         say("starting a broker in memory and a Redis")
-        bootstrap = closing.enter_context(mock_broker(*topics.inputs, topics.labels, topics.dead_letters))
+        bootstrap = closing.enter_context(
+            mock_broker(*topics.inputs, topics.labels, topics.dead_letters, topics.corrections)
+        )
         redis = closing.enter_context(RealRedis())
         settings = demo_settings(given, bootstrap=bootstrap, redis_url=redis.url)
         say("starting the worker with its model, and the trends role")
@@ -87,7 +97,9 @@ def servers(given: Settings, *, stopped: Callable[[], bool], say: Callable[[str]
 
         _wait_ready(children, check, stopped)
         worker_url, trends_url = children
-        yield Running(bootstrap, worker_url, trends_url, check)
+        token = settings.trends.http.token
+        assert token is not None  # noqa: S101
+        yield Running(bootstrap, worker_url, trends_url, token.get_secret_value(), check)
 
 
 def demo_settings(given: Settings, *, bootstrap: str, redis_url: str) -> Settings:
@@ -100,25 +112,29 @@ def demo_settings(given: Settings, *, bootstrap: str, redis_url: str) -> Setting
         model=given.model.model_copy(update={"path": path}),
         batch=given.batch,
         worker=WorkerSettings(http=WorkerHttpSettings(port=free_port()), fetch_wait_ms=_FETCH_WAIT_MS),
-        trends=TrendsSettings(http=TrendsHttpSettings(port=free_port())),
+        trends=TrendsSettings(
+            store_text="on",
+            http=TrendsHttpSettings(port=free_port(), token=SecretStr(secrets.token_hex(8))),
+        ),
         log=LogSettings(format="text"),
     )
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The settings as environment variables; what is at its default is left out."""
+    """The settings as environment variables, secrets in the clear; what is at its default is left out."""
     return dict(_variables(settings, ENV_PREFIX))
 
 
-def command(role: str, settings: Settings, environ: Mapping[str, str]) -> list[str]:
-    """The command line of a role, less every setting that `environ` holds and we do not want."""
-    wanted = environment(settings)
+def command(role: str, wanted: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
+    """The command line of a role, less every setting that `environ` holds and is not `wanted`.
+
+    What is wanted is for the environment: everybody on a machine may read command lines.
+    """
     unwanted = sorted(name for name in environ if name.startswith(ENV_PREFIX) and name not in wanted)
     # A child inherits the environment; only `env` takes something out of it.
     return [
         "/usr/bin/env",
         *(part for name in unwanted for part in ("-u", name)),
-        *(f"{name}={value}" for name, value in sorted(wanted.items())),
         sys.executable,
         "-m",
         "worker",
@@ -127,7 +143,7 @@ def command(role: str, settings: Settings, environ: Mapping[str, str]) -> list[s
 
 
 def _variables(section: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
-    for name, value in section.model_dump(exclude_defaults=True, mode="json").items():
+    for name, value in section.model_dump(exclude_defaults=True).items():
         yield from _variable(f"{prefix}{name.upper()}", value)
 
 
@@ -136,11 +152,14 @@ def _variable(name: str, value: Any) -> Iterator[tuple[str, str]]:
         for part, inner in value.items():
             yield from _variable(f"{name}__{part.upper()}", inner)
     else:
-        yield name, str(value)
+        yield name, value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def _child(closing: ExitStack, name: str, settings: Settings, folder: Path) -> ChildProcess:
-    child = ChildProcess(name, command(name, settings, os.environ), log=folder / f"{name}.log", cwd=folder)
+    wanted = environment(settings)
+    child = ChildProcess(
+        name, command(name, wanted, os.environ), log=folder / f"{name}.log", cwd=folder, env=wanted
+    )
     closing.push(lambda kind, *_: child.stop() if kind is None else child.kill())
     child.start(lambda: True)
     return child

@@ -82,6 +82,8 @@ class Tally:
         deletion = made.kind is Kind.DELETION
         with self._lock:
             self._waiting[made.key, deletion] = _Sent(made, at)
+            if made.past:
+                return
             self._deletions += deletion
             self._taken += not deletion
             if self._first_sent is None:
@@ -93,7 +95,7 @@ class Tally:
             # The trends count each label of the topic, so an unexpected one as well.
             self._counts[_minute(label.created_at), label.label, label.source] += 1
             sent = self._answered(key, deletion=False)
-            if sent is None:
+            if sent is None or sent.made.past:
                 return
             self._labelled += 1
             self._last_label = at
@@ -106,7 +108,7 @@ class Tally:
         """A dead letter was read."""
         with self._lock:
             sent = self._answered(key, deletion=False)
-            if sent is not None:
+            if sent is not None and not sent.made.past:
                 self._dead += 1
                 self._rows.append(Row(sent.made.topic, fault, None, 0.0, (at - sent.at) * 1000))
 

@@ -29,6 +29,11 @@ class Traffic:
         if self._failure is not None:
             raise self._failure
 
+    @property
+    def live(self) -> bool:
+        """Whether posts are sent at the rate; before, those of the past are."""
+        return self._sender.live
+
     def stop_sending(self) -> None:
         """Send nothing more, read on; returns when the last record is in the books."""
         self._quiet.set()

@@ -79,6 +79,11 @@ def _fetch(folder: Path) -> None:
     _run(["mvn", "--quiet", "--batch-mode", *goal], cwd=folder, within_s=_DOWNLOAD_S)
 
 
+def new_cluster_id() -> str:
+    """What all nodes of one cluster share; `RealKafka` draws one where it is alone."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+
+
 class RealKafka(LocalServer):
     """One Apache Kafka node; `properties` (the server's own, and yours on top) are written at every start.
 
@@ -91,10 +96,16 @@ class RealKafka(LocalServer):
     ready_within_s: ClassVar[float] = 60.0
 
     def __init__(
-        self, properties: Mapping[str, str] | None = None, *, heap: str = "512m", enduring: bool = False
+        self,
+        properties: Mapping[str, str] | None = None,
+        *,
+        heap: str = "512m",
+        enduring: bool = False,
+        cluster_id: str | None = None,
     ) -> None:
         super().__init__()
         self.heap = heap
+        self.cluster_id = cluster_id or new_cluster_id()
         self.options = () if enduring else _SHORT_LIVED
         self.properties = _properties(self.port, free_port(), self.folder / "data") | dict(properties or {})
 
@@ -109,14 +120,18 @@ class RealKafka(LocalServer):
         lines = [f"{name}={value}" for name, value in self.properties.items()]
         (self.folder / "server.properties").write_text("\n".join(lines) + "\n")
         java = ["java", "-Dlog4j2.configurationFile=log4j2.properties", "-cp", f"{jars}/*"]
-        if not (self.folder / "data").exists():
+        if not Path(self.properties["log.dirs"]).exists():
             self._format(java)
         return [*java[:1], f"-Xmx{self.heap}", *self.options, *java[1:], "kafka.Kafka", "server.properties"]
 
     def _format(self, java: Sequence[str]) -> None:
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         # One argument each, since one id in 64 begins with a dash.
-        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--config=server.properties"]
+        tool = [
+            "kafka.tools.StorageTool",
+            "format",
+            f"--cluster-id={self.cluster_id}",
+            "--config=server.properties",
+        ]
         _run([*java, *tool], cwd=self.folder, within_s=_FORMAT_S)
 
     def _ready(self, process: ChildProcess) -> bool:

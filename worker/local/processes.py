@@ -8,11 +8,13 @@ needs code between fork and exec, which is unsafe in a process with threads.)
 
 from __future__ import annotations
 
+import fcntl
 import os
-import random
+import secrets
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +26,8 @@ HOST = "127.0.0.1"
 
 _GUARD = 'read -r _; kill -s KILL -- "-$0"'
 _TAIL_LINES = 15
+_CLAIMS: dict[int, int] = {}
+"""The ports that `free_port` gave away, and the locked files that keep them."""
 
 
 class ChildProcess:
@@ -133,23 +137,43 @@ class ChildProcess:
         raise DependencyError(self.name, f"{reason}; the end of its log {self.log}:\n{shown}")
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing uses.
+def free_port(low: int = 20_000, high: int = 32_000) -> int:
+    """A port of 127.0.0.1 that nothing uses, and that is this process's until it ends.
 
     From below the range that systems draw outgoing connections' ports from (32768 up on Linux): a client
     retrying against a killed server on a port in that range ends up connected to itself one day, and
-    the server then cannot have its port back.
+    the server then cannot have its port back. A server binds its port seconds after it was drawn, or again
+    after it was killed, so each is claimed by a file lock: nobody else who draws here gets it in between.
+    The draw is the system's, since training seeds `random`, and then every process would draw the same.
+
+    Raises:
+        DependencyError: there is none.
     """
     for _ in range(200):
-        port = random.randrange(20_000, 32_000)  # noqa: S311 - not a secret
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-    raise DependencyError("port", f"found no free port on {HOST} between 20000 and 32000")
+        port = low + secrets.randbelow(high - low)
+        if _claim(port):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+                with suppress(OSError):
+                    probe.bind((HOST, port))
+                    return port
+    raise DependencyError("port", f"found no free port on {HOST} between {low} and {high}")
+
+
+def _claim(port: int) -> bool:
+    """Whether nobody of this user's had it; the system gives it back when this process ends."""
+    if port in _CLAIMS:
+        return False
+    folder = Path(tempfile.gettempdir(), f"moodstream-ports-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    claim = os.open(folder / str(port), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(claim)
+        return False
+    _CLAIMS[port] = claim
+    return True
 
 
 def listening(port: int) -> bool:

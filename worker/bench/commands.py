@@ -1,0 +1,342 @@
+"""`moodstream bench ...`: this product and its peers, measured in one run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from worker.options import json_option, settings_options
+from worker.settings import Settings
+
+
+@click.group()
+def bench() -> None:
+    """Measure this product and its peers in the same run."""
+
+
+@bench.command()
+@click.option(
+    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
+)
+@click.option(
+    "--records", default=400_000, show_default=True, help="Posts preloaded for the fastest systems."
+)
+@json_option
+@settings_options
+def stream(settings: Settings, texts: Path | None, records: int, as_json: bool) -> None:
+    """Posts per second through a real Kafka: the bare loop, this worker, plain Faust.
+
+    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed). The peers come with
+    the extra `bench`.
+    """
+    from worker.bench import report
+    from worker.bench.stream import run
+    from worker.bench.texts import read_texts
+
+    speeds = run(settings, read_texts(texts), bootstrap=os.environ.get("KAFKA_BOOTSTRAP"), records=records)
+    if as_json:
+        click.echo(msgspec.json.encode(report.as_json(speeds)))
+    else:
+        Console().print(report.as_table(speeds, "moodstream bench stream"))
+
+
+@bench.command()
+@click.option(
+    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    help="To measure each system for.",
+)
+@click.option("--only", multiple=True, metavar="WORDS", help="Systems with these words in their name.")
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.svg",
+    help="Draw throughput against latency.",
+)
+@json_option
+@settings_options
+def cpu(
+    *,
+    settings: Settings,
+    texts: Path | None,
+    seconds: float,
+    only: tuple[str, ...],
+    picture: Path | None,
+    as_json: bool,
+) -> None:
+    """Posts per second on this CPU, from text to answer: this classifier and what else could run the model.
+
+    The model is that of the settings, in every system. The peers come with the extra `bench`.
+    """
+    from worker.bench import report
+    from worker.bench.cpu import run
+    from worker.bench.picture import throughput_svg
+    from worker.bench.texts import read_texts
+    from worker.model.bundled import bundled_model
+
+    found = run(settings.model.path or bundled_model(), read_texts(texts), seconds=seconds, only=only)
+    speeds = {name: one.posts_per_s for name, one in found.items()}
+    if picture is not None:
+        points = {name: (one.p50_ms, one.posts_per_s) for name, one in found.items()}
+        ours = [name for name in found if name.startswith("moodstream")]
+        drawn = throughput_svg(points, ours=ours, title="One model on one CPU")
+        picture.write_text(drawn, encoding="utf-8")
+    if as_json:
+        figures = report.as_json(speeds)
+        click.echo(msgspec.json.encode({n: figures[n] | msgspec.to_builtins(found[n]) for n in found}))
+    else:
+        Console().print(report.as_table(speeds, "moodstream bench cpu"))
+
+
+@bench.command()
+@click.option(
+    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
+)
+@click.option(
+    "--slo-ms", metavar="MS", help="The worker's promise; without it batches are as large as allowed."
+)
+@click.option(
+    "--load",
+    "shares",
+    multiple=True,
+    type=click.FloatRange(min=0, max=2, min_open=True),
+    default=(0.5, 0.8, 0.95),
+    show_default=True,
+    help="Share of the worker's capacity; give it again for several.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=30.0,
+    show_default=True,
+    help="How long each load lasts.",
+)
+@click.option("--backlog", default=30_000, show_default=True, help="Posts to measure the capacity with.")
+@json_option
+@settings_options
+def latency(
+    *,
+    settings: Settings,
+    texts: Path | None,
+    shares: tuple[float, ...],
+    seconds: float,
+    backlog: int,
+    as_json: bool,
+) -> None:
+    """How long posts wait for their label through a real Kafka, sent by a schedule (open loop).
+
+    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed).
+    """
+    from worker.bench import report
+    from worker.bench.latency import run
+    from worker.bench.texts import read_texts
+
+    found = run(
+        read_texts(texts),
+        shares,
+        slo_ms=settings.batch.slo_ms,
+        seconds=seconds,
+        bootstrap=os.environ.get("KAFKA_BOOTSTRAP"),
+        capacity_posts=backlog,
+    )
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        Console().print(report.waits_table(found))
+
+
+@bench.command()
+@click.option(
+    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
+)
+@click.option("--slo-ms", metavar="MS", help="The worker's promise.")
+@click.option(
+    "--load",
+    "share",
+    type=click.FloatRange(min=0, max=2, min_open=True),
+    default=0.8,
+    show_default=True,
+    help="Share of the worker's capacity that is sent.",
+)
+@click.option("--seconds", type=click.FloatRange(min=5), default=300.0, show_default=True, help="How long.")
+@click.option("--promotions", type=click.IntRange(min=3), default=20, show_default=True, help="How many.")
+@click.option("--backlog", default=15_000, show_default=True, help="Posts to measure the capacity with.")
+@json_option
+@settings_options
+def swap(
+    *,
+    settings: Settings,
+    texts: Path | None,
+    share: float,
+    seconds: float,
+    promotions: int,
+    backlog: int,
+    as_json: bool,
+) -> None:
+    """How long posts wait while models are promoted under load, one of them damaged; what is lost or doubled.
+
+    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed).
+    """
+    from worker.bench.swap import run
+    from worker.bench.texts import read_texts
+    from worker.model.bundled import bundled_model
+
+    found = run(
+        settings,
+        settings.model.path or bundled_model(),
+        read_texts(texts),
+        share=share,
+        seconds=seconds,
+        promotions=promotions,
+        bootstrap=os.environ.get("KAFKA_BOOTSTRAP"),
+        capacity_posts=backlog,
+    )
+    line = msgspec.json.encode(found)
+    click.echo(line if as_json else msgspec.json.format(line, indent=2))
+
+
+@bench.command("replay")
+@click.option(
+    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
+)
+@click.option("--records", default=50_000, show_default=True, help="Posts in the topic.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    default=20.0,
+    show_default=True,
+    help="To measure the classifier alone for, before and after.",
+)
+@json_option
+@settings_options
+def bench_replay(
+    *, settings: Settings, texts: Path | None, records: int, seconds: float, as_json: bool
+) -> None:
+    """Answers per second of a replay from a real Kafka, and of the classifier alone.
+
+    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed).
+    """
+    from worker.bench import report
+    from worker.bench.replay import run
+    from worker.bench.texts import read_texts
+    from worker.model.bundled import bundled_model
+
+    speeds = run(
+        settings.model.path or bundled_model(),
+        read_texts(texts),
+        bootstrap=os.environ.get("KAFKA_BOOTSTRAP"),
+        records=records,
+        seconds=seconds,
+    )
+    if as_json:
+        click.echo(msgspec.json.encode(report.as_json(speeds)))
+    else:
+        Console().print(report.as_table(speeds, "moodstream bench replay"))
+
+
+@bench.command()
+@click.option(
+    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
+)
+@click.option("--records", default=1_000_000, show_default=True, help="Posts of the backlog.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=180.0,
+    show_default=True,
+    help="How long the worker with a model is watched.",
+)
+@json_option
+def memory(*, texts: Path | None, records: int, seconds: float, as_json: bool) -> None:
+    """Resident memory of the roles with nothing to do, and the most of it with a backlog.
+
+    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed), and a Redis. Linux.
+    """
+    from worker.bench import report
+    from worker.bench.memory import run
+    from worker.bench.texts import read_texts
+
+    bootstrap = os.environ.get("KAFKA_BOOTSTRAP")
+    found = run(read_texts(texts), bootstrap=bootstrap, records=records, seconds=seconds)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        Console().print(report.footprints_table(found))
+
+
+@bench.command("trends")
+@click.option(
+    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
+)
+@click.option(
+    "--records", default=1_000_000, show_default=True, help="Labels without text; half as many with text."
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=1),
+    default=60.0,
+    show_default=True,
+    help="Of event time that they are spread over.",
+)
+@click.option("--queries", default=1000, show_default=True, help="Tracked queries, where they are on.")
+@click.option("--only", multiple=True, metavar="WORDS", help="Systems with these words in their name.")
+@json_option
+def bench_trends(
+    *,
+    texts: Path | None,
+    records: int,
+    minutes: float,
+    queries: int,
+    only: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Labels per second that the trends role counts in a real Redis, beside a bare loop and a naive design.
+
+    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed), and a Redis.
+    """
+    from worker.bench import report
+    from worker.bench.texts import read_texts
+    from worker.bench.trends import run
+
+    found = run(
+        read_texts(texts),
+        bootstrap=os.environ.get("KAFKA_BOOTSTRAP"),
+        records=records,
+        minutes=minutes,
+        queries=queries,
+        only=only,
+    )
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        Console().print(report.labels_table(found))
+
+
+@bench.command()
+@click.option(
+    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
+)
+@click.option("--labels", default=200_000, show_default=True, help="Labels of two weeks.")
+@click.option("--queries", default=100, show_default=True, help="Tracked queries.")
+@click.option("--asked", default=500, show_default=True, help="How often each kind of question is asked.")
+@json_option
+def api(*, texts: Path | None, labels: int, queries: int, asked: int, as_json: bool) -> None:
+    """How long the trends API takes to answer over HTTP, from a real Redis that holds two weeks of labels."""
+    from worker.bench import report
+    from worker.bench.api import run
+    from worker.bench.texts import read_texts
+
+    found = run(read_texts(texts), labels=labels, queries=queries, asked=asked)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        Console().print(report.answers_table(found))
