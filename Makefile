@@ -15,20 +15,34 @@ LOCKED = pyproject.toml uv.lock $(UV_READY) | $(BIN)/python
 SYNC = quiet=--quiet; if test -t 2; then quiet=; fi; UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) \
 	$(UV) sync $$quiet --frozen --inexact --no-default-groups --python $(BIN)/python
 
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test chaos chaos-proofs fuzz trends-proof lint bench pictures clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-install: $(VENV)/.ready ## moodstream into .venv: serving on the CPU, no torch
+install: $(VENV)/.ready ## moodstream into .venv: serving on the CPU, no torch (EXTRA=replay adds to it)
+	@$(if $(EXTRA),$(SYNC) --extra $(EXTRA))
 	@echo "moodstream is ready: $(BIN)/moodstream --help, or make demo"
 
 demo: $(VENV)/.ready-demo ## see it work on this machine: broker, worker, trends, posts
 	@$(BIN)/moodstream demo $(ARGS)
 
 test: $(VENV)/.ready-dev ## run the tests; Kafka, Redis and Prometheus are real where they can be had
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+chaos: $(VENV)/.ready-dev ## break everything for some minutes, then check: make chaos MINUTES=20 SEED=1
+	@$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(FAULTS),--faults $(FAULTS)) $(ARGS)
+
+chaos-proofs: $(VENV)/.ready-dev ## recovery times, fenced zombies, and that the checker of chaos can fail
+	@$(BIN)/python -m pytest -s tests/chaos/prove_recovery.py tests/chaos/prove_mutations.py $(ARGS)
+
+fuzz: $(VENV)/.ready-dev ## random and mutated records through a worker: make fuzz ARGS="--records 1000000 --seed 2"
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+trends-proof: $(VENV)/.ready-dev ## 200,000 labels counted and by hand: make trends-proof ARGS="--texts posts.txt --seed 2"
+	@$(BIN)/python -m tests.trends_proof $(ARGS)
 
 lint: $(VENV)/.ready-dev ## check style, types and who imports whom
 	@$(BIN)/ruff check .
@@ -39,12 +53,15 @@ lint: $(VENV)/.ready-dev ## check style, types and who imports whom
 bench: $(VENV)/.ready-bench ## measure against the peers: make bench ARGS="stream --json"
 	@$(BIN)/moodstream bench $(ARGS)
 
+pictures: $(VENV)/.ready-dev ## the README's pictures, from the running demo: needs chromium
+	@$(BIN)/python docs/pictures.py $(ARGS)
+
 clean: ## remove .venv, .cache and all that tools leave behind
 	rm -rf $(VENV) .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.ready: $(LOCKED)
-	@$(SYNC)
+	@$(SYNC) --extra quality --extra sources
 	@touch $@
 
 $(VENV)/.ready-demo: $(LOCKED)

@@ -39,18 +39,22 @@ class Calibration(msgspec.Struct, frozen=True):
         """(n,) probability that none of the six is expressed; 0 where there is no gate."""
         return self._answer(logits).neutral
 
-    def _answer(self, logits: Logits) -> Classified:
+    def answers(self, logits: Logits) -> Classified:
+        """What the worker answers for these logits, the gate included."""
+        return self._answer(logits, gate=True)
+
+    def _answer(self, logits: Logits, *, gate: bool = False) -> Classified:
         """What the worker makes of these logits."""
-        gate = self.neutral
+        neutral = self.neutral
         serving = ServingCalibration(
             columns=tuple(range(SIX)),
             temperature=self.temperature,
-            neutral_index=None if gate is None else gate.index,
-            neutral_temperature=1.0 if gate is None else gate.temperature,
-            neutral_threshold=1.0 if gate is None else gate.threshold,
-            softening=0.0 if gate is None else gate.softening,
+            neutral_index=None if neutral is None else neutral.index,
+            neutral_temperature=1.0 if neutral is None else neutral.temperature,
+            neutral_threshold=1.0 if neutral is None else neutral.threshold,
+            softening=0.0 if neutral is None else neutral.softening,
         )
-        return calibrated(logits, serving, gate=False)
+        return calibrated(logits, serving, gate=gate)
 
     def figures(self) -> dict[str, float]:
         """The numbers, for people."""

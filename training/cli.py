@@ -42,6 +42,13 @@ if TYPE_CHECKING:
     help="File of posts, one a line (what follows a tab is ignored), for the teachers to label.",
 )
 @click.option(
+    "--extra",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="File of `moodstream quality export` (or JSON lines with text and label): more training rows. Texts"
+    " of any validation or test split are left out.",
+)
+@click.option(
     "--eec",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="The Equity Evaluation Corpus as published (CSV): measures how scores differ between people.",
@@ -91,6 +98,7 @@ def train(
     data: tuple[Path, ...],
     teachers: tuple[Path, ...],
     unlabelled: tuple[Path, ...],
+    extra: tuple[Path, ...],
     eec: Path | None,
     base: str | None,
     output: Path | None,
@@ -116,6 +124,7 @@ def train(
         data,
         teachers=teachers,
         unlabelled=unlabelled,
+        extra=extra,
         eec=eec,
         changes={"base": base, "seed": seed, "epochs": epochs, "precision": precision},
         fresh=fresh,

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.data import Source
+from worker.configuration import load as load_settings
 from worker.model.artifact import Artifact
 from worker.replay.behaviour.bias import Bias, read_eec, run_bias
 from worker.replay.behaviour.engine import run_invariances, run_suite
 from worker.replay.behaviour.report import Behaviour, Outcome
 from worker.replay.serving import asking, opened, with_model
-from worker.settings import load as load_settings
 
 _DISTURBED = 500
 """Texts of each test split that are disturbed: enough for a tenth of a percent of labels to show."""

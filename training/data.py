@@ -7,7 +7,7 @@ A target is a row of seven numbers: a distribution over the six emotions, and ho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -91,6 +91,18 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """Rows that people added, beside those of the data sets."""
+
+    rows: int
+    """Training rows, after cleaning."""
+    held_out: int
+    """Left out: the text stands in a validation or test split."""
+    neutral: int
+    """Left out: said to be neutral, where no data set could teach or calibrate that."""
+
+
+@dataclass(frozen=True)
 class Corpus:
     """What a model is trained and measured on; every text is normalised."""
 
@@ -102,6 +114,8 @@ class Corpus:
     """Of the labelled rows before cleaning."""
     unlabelled: Sequence[str]
     """Texts of which nothing is known, for teachers to label; none stands among the others."""
+    extra: Extra
+    """What became of the rows that people added."""
     sources: Sequence[Source]
 
     @property
@@ -140,6 +154,7 @@ def build_corpus(
     text_version: int,
     unlabelled: Sequence[str] = (),
     *,
+    extra: Split | None = None,
     deduplicate: bool = True,
 ) -> Corpus:
     """Normalise every text, then clean the training rows: see `clean_train`.
@@ -148,6 +163,8 @@ def build_corpus(
         sources: The data sets.
         text_version: Of `worker.model.text.normalise`.
         unlabelled: More texts, as they were written; those that stand in a data set are dropped.
+        extra: Rows that people added, as they were written. A text of theirs that stands in a training split
+            too counts as one more copy; one of a held-out split is left out always.
         deduplicate: Whether to clean at all; published models were trained on the rows as they are.
     """
     normalise = normaliser(text_version)
@@ -155,16 +172,33 @@ def build_corpus(
     more = Split(list(map(normalise, unlabelled)), nothing_known(len(unlabelled)))
     labelled = [source.splits["train"] for source in clean]
     forbidden = held_out(clean)
-    splits = [*labelled, more]
+    added, account = _extra(extra, labelled, forbidden, normalise)
+    splits = [*labelled, added, more]
     rows, origin = clean_train(splits, forbidden) if deduplicate else join(splits)
     known = (rows.targets[:, :SIX] > 0).any(axis=1) | (rows.targets[:, SIX] != UNKNOWN)
+    kept = np.bincount(origin[known], minlength=len(splits))
     return Corpus(
         train=rows.rows(known),
-        train_rows={source.key: int((origin[known] == index).sum()) for index, source in enumerate(clean)},
+        train_rows={source.key: int(kept[index]) for index, source in enumerate(clean)},
         audit=audit(labelled, forbidden),
         unlabelled=rows.rows(~known).texts,
+        extra=replace(account, rows=int(kept[len(clean)])),
         sources=clean,
     )
+
+
+def _extra(
+    given: Split | None, labelled: Sequence[Split], forbidden: set[str], normalise: Callable[[str], str]
+) -> tuple[Split, Extra]:
+    """The rows that people added and that may be trained on, and what became of the others."""
+    if given is None:
+        return Split([], nothing_known(0)), Extra(0, 0, 0)
+    split = Split([normalise(text) for text in given.texts], given.targets)
+    held = np.array([_key(text) in forbidden for text in split.texts], dtype=np.bool_)
+    neutral = split.targets[:, SIX] > 0
+    if any((other.targets[:, SIX] > 0).any() for other in labelled):
+        neutral[:] = False
+    return split.rows(~held & ~neutral), Extra(0, int(held.sum()), int((neutral & ~held).sum()))
 
 
 def held_out(sources: Sequence[Source]) -> set[str]:

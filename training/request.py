@@ -26,6 +26,8 @@ class Request:
     """Folders of artefacts whose answers soften the labels."""
     unlabelled: Sequence[Path]
     """Files of texts, one a line, that only teachers label."""
+    extra: Sequence[Path]
+    """Files of `moodstream quality export`: more training rows."""
     eec: Path | None
     """The Equity Evaluation Corpus, to measure bias with."""
     output: Path
@@ -42,6 +44,7 @@ def make_request(
     *,
     teachers: Sequence[Path] = (),
     unlabelled: Sequence[Path] = (),
+    extra: Sequence[Path] = (),
     eec: Path | None = None,
     changes: Mapping[str, str | int | float | None] | None = None,
     output: Path | None = None,
@@ -56,6 +59,7 @@ def make_request(
         data: As in `Request`.
         teachers: As in `Request`.
         unlabelled: As in `Request`.
+        extra: As in `Request`.
         eec: As in `Request`.
         changes: Values that replace the recipe's own; None leaves it.
         output: As in `Request`; `runs/NAME` where not given.
@@ -73,6 +77,7 @@ def make_request(
         data=data,
         teachers=teachers,
         unlabelled=unlabelled,
+        extra=extra,
         eec=eec,
         output=output or Path("runs") / (name or Path(recipe).stem),
         fresh=fresh,

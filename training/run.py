@@ -31,6 +31,7 @@ from training.checkpoints import digest, open_folder
 from training.data import Audit, Corpus, Split, SplitName, build_corpus, held_out, load_sources
 from training.distil import distil
 from training.export import export
+from training.extra import read_extra
 from training.folder import finished_or_removed
 from training.measure import Ids, check_int8, confusion_of, draw, measure, read
 from training.model import Base, encode, prepare_libraries
@@ -40,6 +41,7 @@ from training.request import Request
 from training.rows import ChangingRows, Rows
 from training.train import fine_tune, installed_trackers
 from worker.model.artifact import Artifact, DataSource, Manifest, write_manifest
+from worker.model.reference import write_reference
 from worker.model.text import normaliser
 from worker.types import EMOTIONS, LABELS
 
@@ -92,6 +94,8 @@ def run(request: Request, *, say: Callable[[str], None], progress: bool = False)
     network = open_network(recipe, LABELS if corpus.has_neutral else EMOTIONS)
     say(f"{network.base.name}: {network.model.num_parameters() / 1e6:.1f}M parameters")
     say(f"training rows: {dict(corpus.train_rows)}; {_account(corpus.audit, cleaned=recipe.deduplicate)}")
+    if request.extra:
+        say(f"rows that people added: {_line(dataclasses.asdict(corpus.extra))}")
     train = _training_rows(request, corpus, say, progress=progress)
     train_ids = encode(network.tokenizer, train.texts)
     validation = _encoded(corpus, "validation", network.tokenizer)
@@ -149,6 +153,7 @@ def _finish(
             calibration=calibration,
             scores={r.key: measure(r, calibration) for r in (*tested, *checked)},
         )
+        write_reference(folder, [calibration.answers(reading.int8) for reading in checked])
         found = conduct.measure(write_manifest(folder, manifest), corpus.sources, request.eec)
         scores = {**manifest.scores, **_rounded(found.scores())}
         manifest = write_manifest(folder, msgspec.structs.replace(manifest, scores=scores)).manifest
@@ -195,6 +200,7 @@ def _corpus(request: Request) -> Corpus:
         load_sources(request.data),
         recipe.text_version,
         [*_posts(request.unlabelled)],
+        extra=read_extra(request.extra) if request.extra else None,
         deduplicate=recipe.deduplicate,
     )
 
@@ -263,9 +269,17 @@ def _manifest(
             DataSource(source.name, source.licence, corpus.train_rows[source.key])
             for source in corpus.sources
         ]
+        + _added(request, corpus)
         + _taught(request, corpus),
         scores=_rounded(scores),
     )
+
+
+def _added(request: Request, corpus: Corpus) -> list[DataSource]:
+    """The rows that people added."""
+    if not request.extra:
+        return []
+    return [DataSource("people's corrections", "whoever runs the stream's", corpus.extra.rows)]
 
 
 def _taught(request: Request, corpus: Corpus) -> list[DataSource]:
