@@ -14,6 +14,7 @@ from worker.clock import SystemClock
 from worker.metrics import Metrics
 from worker.settings import TopicSettings, WorkerSettings
 from worker.stream.edges import Publisher, Source
+from worker.stream.fair import client_options, fair
 from worker.stream.kafka_publisher import KafkaPublisher
 from worker.stream.kafka_source import KafkaSource
 from worker.stream.memory import MemoryLog, MemoryPublisher, MemorySource
@@ -50,6 +51,8 @@ class MemoryEdges:
 
 
 class KafkaEdges:
+    fair = False
+
     def __init__(self, kafka: KafkaUnderTest) -> None:
         self._kafka = kafka
         self.topic = kafka.topic("in", partitions=2)
@@ -75,6 +78,7 @@ class KafkaEdges:
             clock=clock,
             metrics=metrics,
             health=Health(clock, 60, ()),
+            client_options=client_options(64) if self.fair else None,
         )
         publisher = KafkaPublisher(
             settings,
@@ -86,7 +90,7 @@ class KafkaEdges:
             metrics=metrics,
         )
         self._opened.append(source)
-        return source, publisher
+        return fair(source, {self.topic: 3}, 64) if self.fair else source, publisher
 
     def published(self) -> list[bytes | None]:
         return [message.value() for message in self._kafka.read_all(self.out)]
@@ -96,12 +100,19 @@ class KafkaEdges:
             source.close()
 
 
-@pytest.fixture(params=["memory", "kafka"])
+class FairKafkaEdges(KafkaEdges):
+    """With weights."""
+
+    fair = True
+
+
+@pytest.fixture(params=["memory", "kafka", "kafka by weights"])
 def edges(request: pytest.FixtureRequest) -> Iterator[Edges]:
     if request.param == "memory":
         yield MemoryEdges()
         return
-    kafka = KafkaEdges(request.getfixturevalue("kafka"))
+    made = KafkaEdges if request.param == "kafka" else FairKafkaEdges
+    kafka = made(request.getfixturevalue("kafka"))
     yield kafka
     kafka.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import signal
 import subprocess
 import sys
@@ -147,10 +148,31 @@ class TestChildProcess:
 
 
 def test_a_free_port_is_free_and_out_of_the_way_of_outgoing_connections() -> None:
-    ports = {free_port() for _ in range(20)}
+    ports = [free_port() for _ in range(20)]
 
-    assert len(ports) > 1
+    assert len(set(ports)) == len(ports)
     assert all(20_000 <= port < 32_000 and not listening(port) for port in ports)
+
+
+def test_two_processes_never_get_one_port() -> None:
+    """Before either has bound it, and though a library seeded the random numbers of both."""
+    code = (
+        "import random; from worker.local.processes import free_port; random.seed(1);"
+        "print([free_port(20_000, 20_100) for _ in range(20)], flush=True); input()"
+    )
+    drawing = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    try:
+        drawn = [json.loads(process.stdout.readline()) for process in drawing if process.stdout]
+    finally:
+        for process in drawing:
+            process.communicate("\n", timeout=10)
+
+    assert len({*drawn[0], *drawn[1]}) == 40
 
 
 class TestMockBroker:

@@ -156,7 +156,7 @@ def test_the_role_serves_counts_and_ends_in_time(world: World) -> None:
         assert 'moodstream_dependency_up{dependency="kafka"} 1.0' in metrics
         assert 'moodstream_dependency_up{dependency="redis"} 1.0' in metrics
         world.redis.kill()
-        assert httpx.get(f"{url}/api/trends", params=parameters).status_code == 503
+        eventually(lambda: httpx.get(f"{url}/api/trends", params=parameters).status_code == 503, within_s=10)
         eventually(lambda: not _is_ready(url))
         assert httpx.get(f"{url}/livez").status_code == 200
     finally:

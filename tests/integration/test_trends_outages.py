@@ -17,14 +17,17 @@ from confluent_kafka.admin import AdminClient
 
 from tests.support.kafka import KafkaUnderTest, create_topic, unique
 from tests.support.labels import counted
+from tests.support.network import Network, Weather
 from tests.support.roles import RoleProcess
 from tests.support.trends import ALL, Counts, Reader, World, settled, turn_until
 from tests.support.waiting import eventually
 from worker.local.kafka import RealKafka
+from worker.local.kafka_cluster import KafkaCluster
 from worker.local.redis import RealRedis
-from worker.settings import RedisSettings
+from worker.settings import KafkaSettings, RedisSettings
 from worker.trends.keys import Keys
 from worker.trends.redis_store import RedisTrendStore, connected
+from worker.trends.store import Limits
 
 
 @pytest.fixture
@@ -148,6 +151,30 @@ def test_kafka_killed_and_started_in_the_middle(
     settled(reader, expected)
 
 
+@pytest.mark.slow
+def test_a_client_that_learns_late_where_the_log_ends_keeps_its_place(
+    redis_server: RealRedis, closing: ExitStack
+) -> None:
+    """librdkafka follows an answer about the log's end even where it was placed elsewhere meanwhile."""
+    network = closing.enter_context(Network())
+    link = network.link(0)
+    cluster = closing.enter_context(KafkaCluster(1, doors={"SLOW": [link.port]}))
+    link.target_port = cluster.port("SLOW", 0)
+    create_topic(cluster.bootstrap, "labels", partitions=3)
+    world = World(cluster.bootstrap, "labels", redis_server, closing)
+    expected = world.write(500, seed=23)
+    first = world.reader()
+    settled(first, expected)
+    first.source.close(5)
+    expected += world.write(500, seed=24)
+    network.set(link, Weather(delay_s=0.3))
+    slow = KafkaSettings(bootstrap_servers=f"127.0.0.1:{link.port}")
+    world.settings = world.settings.model_copy(update={"kafka": slow})
+    second = world.reader()
+    turn_until([second], lambda: len(second.source.assigned) == 3)
+    settled(second, expected)
+
+
 def test_a_topic_that_comes_later_is_waited_for(
     kafka: KafkaUnderTest, redis_server: RealRedis, closing: ExitStack
 ) -> None:
@@ -171,7 +198,7 @@ def test_the_process_killed_again_and_again_counts_once(world: World, tmp_path: 
         "MOODSTREAM_TRENDS__SESSION_TIMEOUT_MS": "6000",
     }
     keys = Keys(world.settings.trends.namespace, world.topic)
-    store = RedisTrendStore(world.client, keys, retention_s=3600, max_sources=8)
+    store = RedisTrendStore(world.client, keys, Limits(3600, max_sources=8))
     process = RoleProcess("trends", tmp_path / "trends.log", environment)
     world.closing.callback(process.kill)
     expected: Counts = Counter()

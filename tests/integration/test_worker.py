@@ -13,13 +13,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.support.kafka import KafkaUnderTest
+from tests.support.kafka import KafkaUnderTest, unique
 from tests.support.pipeline import Pipeline
 from tests.support.roles import RoleProcess
 from tests.support.waiting import eventually
+from worker.clock import SystemClock
+from worker.errors import DataLossAvertedError
 from worker.local.kafka import RealKafka
 from worker.local.redis import RealRedis
+from worker.metrics import Metrics
+from worker.settings import WorkerSettings
+from worker.stream.kafka_source import KafkaSource
 from worker.types import OutRecord
+from worker.web.health import Health
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -185,3 +191,34 @@ def test_workers_come_and_go_and_nothing_is_doubled(
     labels, _ = pipeline.outcomes()
     assert max(Counter(label.input for label in labels).values()) == 1
     assert {label.id for label in labels} == set(range(8000))
+
+
+@pytest.mark.slow
+def test_two_workers_of_one_name_do_not_go_on_side_by_side(kafka: KafkaUnderTest) -> None:
+    """As when a hung worker wakes beside its successor; librdkafka does not recover from being fenced."""
+    topic = kafka.topic("tweets")
+    settings = WorkerSettings(group_id=unique("worker"), instance_id="worker-0", session_timeout_ms=6000)
+
+    def source() -> KafkaSource:
+        clock = SystemClock()
+        health = Health(clock, 60, ("assignment", "kafka"))
+        made = KafkaSource(kafka.settings, settings, (topic,), clock=clock, metrics=Metrics(), health=health)
+        made.open(lambda _: None)
+        return made
+
+    kafka.produce(topic, [post(1)])
+    first = source()
+    eventually(lambda: first.take(10, 0.2), within_s=30)
+    second = source()
+
+    def one_ended() -> bool:
+        try:
+            first.take(10, 0.2)
+            second.take(10, 0.2)
+        except DataLossAvertedError:
+            return True
+        return False
+
+    eventually(one_ended, within_s=50)
+    for reading in (first, second):
+        reading.close()

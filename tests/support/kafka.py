@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from worker.settings import KafkaSettings
 from worker.types import OutRecord
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,14 +116,26 @@ def read_all(bootstrap: str, topic: str, *, within_s: float = 30.0, **config: An
         }
     )
     try:
-        ends = _high_watermarks(bootstrap, topic)
+        ends = _patiently(lambda: high_watermarks(bootstrap, topic))
         reader.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in ends])
         return _read_until(reader, ends, within_s)
     finally:
         reader.close()
 
 
-def _high_watermarks(bootstrap: str, topic: str) -> dict[int, int]:
+def _patiently(ask: Callable[[], dict[int, int]], within_s: float = 20.0) -> dict[int, int]:
+    """Ask again while a partition that was just created has no leader yet."""
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def high_watermarks(bootstrap: str, topic: str) -> dict[int, int]:
     """Where each partition ends, open transactions included."""
     probe = Consumer(
         {
@@ -134,6 +157,8 @@ def _high_watermarks(bootstrap: str, topic: str) -> dict[int, int]:
 
 def _read_until(reader: Consumer, ends: dict[int, int], within_s: float) -> list[Message]:
     records: list[Message] = []
+    reached: dict[int, int] = {}
+    again = 0
     behind = {number for number, end in ends.items() if end > 0}
     deadline = time.monotonic() + within_s
     while behind:
@@ -145,10 +170,16 @@ def _read_until(reader: Consumer, ends: dict[int, int], within_s: float) -> list
             assert offset is not None
             error = message.error()
             if error is None:
-                records.append(message)
+                if offset > reached.get(number, -1):  # the client brings some again: see worker.stream.rising
+                    records.append(message)
+                    reached[number] = offset
+                else:
+                    again += 1
                 offset += 1
             elif error.code() != KafkaError._PARTITION_EOF:
                 raise AssertionError(error)
             if offset >= ends[number]:
                 behind.discard(number)
+    if again:
+        log.warning("the client brought %d records a second time", again)
     return records

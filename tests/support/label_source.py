@@ -22,6 +22,8 @@ class FakeSource:
         self.assigned: frozenset[int] = frozenset()
         self.joined = False
         self.ready = True
+        self.again = 0
+        """How many records at the end of the next take are brought a second time."""
         self.reading: dict[int, int] = {}
         self.committed: dict[int, int] = {}
         self._revoked: set[int] = set()
@@ -54,6 +56,9 @@ class FakeSource:
                     for offset in found
                 ]
                 self.reading[partition] = found[-1] + 1
+                if self.again:
+                    records[partition] += records[partition][-self.again :]
+                    self.again = 0
             else:
                 ends[partition] = self.reading[partition] = self.end[partition]
         revoked, self._revoked = self._revoked, set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,25 @@ from worker.local.processes import ChildProcess, free_port
 class RoleProcess:
     """`moodstream worker` or `moodstream trends` with settings of the test's own."""
 
-    def __init__(self, role: str, log: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        role: str,
+        log: Path,
+        environment: dict[str, str],
+        *,
+        module: str = "worker",
+        arguments: Sequence[str] = (),
+        release: Path | None = None,
+    ) -> None:
+        """`release`: a folder that holds another release of the package, to run instead of this one."""
         self.role = role
         self.port = free_port()
         section = role.upper()
         self._child = ChildProcess(
             role,
-            [sys.executable, "-m", "worker", role],
+            [sys.executable, "-m", module, role, *arguments],
             log=log,
+            cwd=release,
             env={**environment, f"MOODSTREAM_{section}__HTTP__PORT": str(self.port)},
         )
 
@@ -31,7 +43,7 @@ class RoleProcess:
 
     def get(self, path: str, **parameters: Any) -> httpx.Response:
         """Ask it over HTTP."""
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", params=parameters, timeout=5)
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", params=parameters or None, timeout=5)
 
     def live(self) -> bool:
         """Whether /livez says so."""
@@ -56,6 +68,17 @@ class RoleProcess:
         return self._child.alive
 
     @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        return self._child.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; negative for a signal, None while it runs or before its first start."""
+        child = self._child._child
+        return None if child is None else child.poll()
+
+    @property
     def log(self) -> str:
         """What it wrote since its last start."""
         return self._child.output()
@@ -66,9 +89,8 @@ class RoleProcess:
 
     def stop(self, within_s: float = 30.0) -> int | None:
         """SIGTERM; the exit code."""
-        child = self._child._child
         self._child.stop(within_s=within_s)
-        return None if child is None else child.returncode
+        return self.exit_code
 
     def _says_yes(self, path: str) -> bool:
         try:

@@ -28,9 +28,11 @@ from worker.settings import (
     TrendsSettings,
 )
 from worker.trends.keys import Keys
+from worker.trends.live.feed import RedisLiveFeed, Sampler
 from worker.trends.loop import TrendsLoop
 from worker.trends.redis_store import RedisTrendStore, connected
 from worker.trends.source import KafkaLabelSource
+from worker.trends.store import Limits
 from worker.trends.windows import Window
 from worker.types import LABELS
 from worker.web.health import Health
@@ -70,9 +72,8 @@ class Reader:
         self.topic = settings.topics.labels
         clock, self.metrics = SystemClock(), Metrics()
         self.health = Health(clock, 60, ("assignment", "kafka", "redis"))
-        self.store = RedisTrendStore(
-            client, Keys(settings.trends.namespace, self.topic), retention_s=3600, max_sources=8
-        )
+        keys = Keys(settings.trends.namespace, self.topic)
+        self.store = RedisTrendStore(client, keys, Limits(3600, max_sources=8))
         self.source = KafkaLabelSource(
             settings.kafka,
             settings.trends,
@@ -83,6 +84,7 @@ class Reader:
         self.loop = TrendsLoop(
             self.source,
             self.store,
+            feed=RedisLiveFeed(client, keys.live, Sampler(self.topic, clock)),
             topic=self.topic,
             max_records=settings.trends.max_records,
             redis=Dependency("redis", clock, self.metrics, self.health),

@@ -22,13 +22,12 @@ from training.importing.cli import import_model
 from training.importing.order import default_name
 from worker.cli import cli
 from worker.clock import SystemClock
-from worker.metrics import Metrics
+from worker.configuration import load as load_settings
 from worker.model import artifact as artifacts
 from worker.model.artifact import Artifact
 from worker.model.backend import BackendName, make
 from worker.model.classifier import load as load_classifier
 from worker.replay.offline import label_texts
-from worker.settings import load as load_settings
 from worker.stream.role import open_classifier
 from worker.types import EMOTIONS, LABELS
 
@@ -96,7 +95,7 @@ def test_the_stream_serves_it(pair: tuple[Path, Artifact]) -> None:
     """Over memory, with the very loop that serves Kafka."""
     published, artifact = pair
     settings = load_settings({"model.path": str(artifact.path), "model.backend": "openvino"})
-    classifier = open_classifier(settings, Metrics())
+    classifier = open_classifier(settings)
 
     labels = list(label_texts(TEXTS * 50, classifier, settings, SystemClock()))
 

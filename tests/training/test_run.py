@@ -21,6 +21,7 @@ from training.measure import Reading, check_int8
 from worker.errors import ArtifactError, ConfigurationError
 from worker.model import artifact
 from worker.model.classifier import load as load_classifier
+from worker.model.reference import read_reference
 from worker.types import EMOTIONS, LABELS
 
 TEXTS = ["i feel furious", "today  i am SCARED again", "we were merry all day", "the shop is red"]
@@ -82,7 +83,14 @@ def test_without_neutral_texts_there_is_no_gate(plain: CommandResult) -> None:
     assert (manifest.architecture, manifest.base, manifest.max_length) == ("bert", "tiny-bert", 16)
     assert [(d.name, d.rows) for d in manifest.data] == [("written-here", 72)]
     assert set(manifest.files) == {
-        *("config.json", "tokenizer.json", "model.safetensors", "openvino.xml", "openvino.bin")
+        *(
+            "config.json",
+            "tokenizer.json",
+            "model.safetensors",
+            "openvino.xml",
+            "openvino.bin",
+            "reference.json",
+        )
     }
 
 
@@ -113,6 +121,14 @@ def test_with_neutral_texts_the_gate_tells_them(gated: CommandResult) -> None:
     assert LABELS[answer.label[3]] == "neutral"
     assert result["scores"]["goemotions/test"]["neutral_roc_auc"] > 0.8
     assert result["scores"]["written-here/test"]["gated"] < 0.2
+
+
+def test_the_artefact_says_how_sure_it_is_on_validation_texts(gated: CommandResult) -> None:
+    path = Path(json.loads(gated.stdout)["path"])
+    counts = read_reference(path)
+    assert counts is not None
+    assert counts.sum() > 0
+    assert artifact.load(path).has("reference.json")
 
 
 def test_the_card_is_complete_and_names_no_path(gated: CommandResult) -> None:

@@ -220,7 +220,7 @@ def test_a_manifest_that_is_a_symbolic_link(folder: Path, tmp_path: Path) -> Non
     assert "no plain file" in problems(folder)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes: run it on Linux or macOS")
 def test_a_named_pipe_does_not_hang_us(folder: Path) -> None:
     (folder / "config.json").unlink()
     os.mkfifo(folder / "config.json")

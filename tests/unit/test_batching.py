@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from worker.model.batch import micro_batches, padded, read_pad_id
 from worker.stream.batch import Batch, BatchBuilder, Entry
+from worker.stream.decode import Deletion
 from worker.stream.pace import Budget
 from worker.types import Post, Record, TopicPartition
 
@@ -129,6 +130,37 @@ def test_an_entry_over_the_budget_goes_alone() -> None:
     assert len(building.take(0.0).entries) == 1
 
 
+def large(offset: int, size: int) -> Entry:
+    return Entry(Record("tweets", 0, offset, b"k" * (size // 2), b"v" * (size - size // 2), 0), Deletion(b""))
+
+
+def test_large_records_make_small_batches() -> None:
+    """A backlog of garbage has no word pieces: without this, thousands of 2 MB each would be one batch."""
+    building = BatchBuilder(max_records=100, pace=Budget(100), linger_s=1.0, max_bytes=1000)
+    building.add([large(0, 400), large(1, 400), large(2, 400), large(3, 5000), large(4, 100)], now=0.0)
+    sizes: list[int] = []
+    while len(building):
+        assert building.full or sum(sizes) == 4
+        sizes.append(len(building.take(0.0).entries))
+    assert sizes == [2, 1, 1, 1]
+
+
+def test_headers_are_as_large_as_values() -> None:
+    building = BatchBuilder(max_records=100, pace=Budget(100), linger_s=1.0, max_bytes=1000)
+    record = Record("tweets", 0, 0, None, None, 0, [("x", b"y" * 1000)])
+    building.add([Entry(record, Deletion(b""))], now=0.0)
+    assert building.full
+
+
+def test_many_small_records_are_no_large_batch() -> None:
+    building = BatchBuilder(max_records=10, pace=Budget(100), linger_s=1.0, max_bytes=1000)
+    for offset in range(1000):
+        building.add([large(offset, 100)], now=0.0)
+        if offset % 5 == 4:
+            assert not building.full
+            assert len(building.take(0.0).entries) == 5
+
+
 def test_dropped_partitions_leave_no_trace() -> None:
     building = builder(max_tokens=10)
     building.add([entry(0, 9, partition=0), entry(0, 9, partition=1)], now=0.0)
@@ -137,17 +169,44 @@ def test_dropped_partitions_leave_no_trace() -> None:
     assert building.take(0.0).positions() == {TopicPartition("tweets", 1): 1}
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), max_size=50), st.integers(1, 7))
-def test_nothing_is_lost_or_reordered(arrivals: list[tuple[int, int]], max_records: int) -> None:
-    building = builder(max_records=max_records, max_tokens=60)
-    entries = [entry(index, tokens, partition) for index, (partition, tokens) in enumerate(arrivals)]
-    building.add(entries, now=0.0)
-    out: list[Entry] = []
-    while len(building):
-        batch = building.take(0.0)
-        assert 0 < len(batch.entries) <= max_records
-        out += batch.entries
-    assert out == entries
+STEP = st.one_of(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30), st.integers(0, 300)), min_size=1, max_size=20),
+    st.just("take"),
+    st.sets(st.integers(0, 3), min_size=1, max_size=2),
+)
+
+
+@given(st.lists(STEP, max_size=30), st.integers(1, 7))
+def test_nothing_is_lost_or_reordered_and_no_batch_is_too_large(
+    steps: list[list[tuple[int, int, int]] | str | set[int]], max_records: int
+) -> None:
+    """Arrivals, batches taken and partitions revoked in any order, against a plain list."""
+    building = BatchBuilder(max_records=max_records, pace=Budget(60), linger_s=1.0, max_bytes=500)
+    waiting: list[Entry] = []
+    for number, step in enumerate([*steps, *(["take"] * 700)]):
+        if isinstance(step, list):
+            came = [
+                Entry(
+                    Record("tweets", p, number * 100 + i, b"k", b"v" * size, 0), Deletion(b""), None, [0] * n
+                )
+                for i, (p, n, size) in enumerate(step)
+            ]
+            building.add(came, now=0.0)
+            waiting += came
+        elif isinstance(step, set):
+            gone = {TopicPartition("tweets", number) for number in step}
+            building.drop(gone)
+            waiting = [entry for entry in waiting if entry.partition not in gone]
+        else:
+            taken = building.take(0.0).entries
+            assert taken == waiting[: len(taken)]
+            assert bool(taken) == bool(waiting)
+            assert len(taken) <= max_records
+            assert len(taken) == 1 or sum(len(entry.tokens) for entry in taken) <= 60
+            assert len(taken) <= 1 or sum(len(entry.record.value or b"") for entry in taken) <= 500
+            waiting = waiting[len(taken) :]
+        assert len(building) == len(waiting)
+    assert not waiting
 
 
 def test_positions_are_the_offsets_after_the_last() -> None:

@@ -13,10 +13,14 @@ import pytest
 from click.testing import CliRunner
 
 from worker.bench.cpu_peers import measure
+from worker.bench.labels import labels, queries
 from worker.bench.latency import throughput, waits
 from worker.bench.picture import throughput_svg
 from worker.cli import cli
 from worker.errors import ConfigurationError, DependencyError
+from worker.trends.counting import decode
+from worker.trends.matcher import Matcher
+from worker.types import Record
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -108,3 +112,29 @@ def test_the_classifier_and_its_peers_answer_the_same_posts(tmp_path: Path) -> N
     assert len(found) == len(only)
     assert all(one["posts_per_s"] > 0 and one["p50_ms"] > 0 for one in found.values())
     assert ElementTree.parse(tmp_path / "b.svg").getroot().tag == f"{SVG}svg"
+
+
+def test_labels_to_count_rise_in_time_and_are_what_trends_read() -> None:
+    rows = list(labels(["sun #hot", "rain"], 1000, start=7200.0, end=10_800.0))
+    assert rows == list(labels(["sun #hot", "rain"], 1000, start=7200.0, end=10_800.0))
+    records = [Record("labels", 0, number, key, value, 0) for number, (key, value) in enumerate(rows)]
+    found = decode(records)
+    assert len(found.events) == len(records)
+    minutes = [event.cell.minute for event in found.events]
+    assert (minutes[0], minutes[-1]) == (119, 179)
+    assert max(before - after for before, after in pairwise(minutes)) <= 1
+    assert {event.terms for event in found.events} == {("sun", "#hot"), ("rain",)}
+    assert all(event.author for event in found.events)
+    without = next(labels(["sun"], 1, start=0.0, end=1.0, with_text=False))
+    assert b'"text"' not in without[1]
+
+
+def test_queries_to_track_can_be_parsed_and_find_some_posts() -> None:
+    texts = [
+        " ".join(f"word{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(at, at + 9)) for at in range(300)
+    ]
+    found = queries(texts, 100)
+    assert len(found) == 100
+    matcher = Matcher(found)
+    assert any(matcher.match(text, None, "en", "tweets") for text in texts)
+    assert len(queries(texts, 5000)) < 5000

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
+import runpy
 import subprocess
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,10 +13,12 @@ import click
 import pytest
 import yaml
 
+from tests.support.grafana import Board
 from worker.cli import cli
+from worker.configuration import load
 from worker.local import prometheus as local_prometheus
 from worker.metrics import CATALOGUE
-from worker.settings import Settings, TrendsSettings, WorkerSettings, load
+from worker.settings import QualitySettings, Settings, SourceSettings, TrendsSettings, WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -32,9 +35,15 @@ def settings_of(service: str) -> Settings:
     return load(env={name: str(value) for name, value in SERVICES[service]["environment"].items()})
 
 
-def role(service: str) -> WorkerSettings | TrendsSettings:
+def role(service: str) -> WorkerSettings | TrendsSettings | QualitySettings | SourceSettings:
     settings = settings_of(service)
-    return settings.worker if service == "worker" else settings.trends
+    sections: dict[str, WorkerSettings | TrendsSettings | QualitySettings | SourceSettings] = {
+        "worker": settings.worker,
+        "trends": settings.trends,
+        "quality": settings.quality,
+        "bluesky": settings.source,
+    }
+    return sections[service]
 
 
 def seconds(duration: str) -> int:
@@ -43,7 +52,7 @@ def seconds(duration: str) -> int:
 
 class TestServices:
     def test_ours_are_these(self) -> None:
-        assert OURS == ["topics", "trends", "worker"]
+        assert OURS == ["bluesky", "quality", "topics", "trends", "worker"]
 
     @pytest.mark.parametrize("service", OURS)
     def test_environment_is_settings(self, service: str) -> None:
@@ -54,7 +63,7 @@ class TestServices:
     @pytest.mark.parametrize("service", OURS)
     def test_command_exists(self, service: str) -> None:
         command: click.Command | None = cli
-        for word in SERVICES[service]["command"]:
+        for word in takewhile(lambda word: not word.startswith("-"), SERVICES[service]["command"]):
             assert isinstance(command, click.Group)
             command = command.get_command(click.Context(command), word)
 
@@ -78,19 +87,20 @@ class TestServices:
         assert " ".join(SERVICES["redis"]["command"]).startswith("redis-server --appendonly yes")
         assert "redis:/data" in SERVICES["redis"]["volumes"]
 
-    @pytest.mark.parametrize("service", ["worker", "trends"])
+    @pytest.mark.parametrize("service", ["worker", "trends", "quality", "bluesky"])
     def test_http_is_reachable_from_prometheus_and_asked_by_the_health_check(self, service: str) -> None:
         http = role(service).http
 
         assert http.host == "0.0.0.0"
         assert f"http://127.0.0.1:{http.port}/readyz" in SERVICES[service]["healthcheck"]["test"][-1]
 
-    def test_the_trends_page_is_published(self) -> None:
-        port = role("trends").http.port
+    @pytest.mark.parametrize("service", ["trends", "quality"])
+    def test_apis_are_published(self, service: str) -> None:
+        port = role(service).http.port
 
-        assert SERVICES["trends"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+        assert SERVICES[service]["ports"] == [f"127.0.0.1:{port}:{port}"]
 
-    @pytest.mark.parametrize("service", ["worker", "trends"])
+    @pytest.mark.parametrize("service", ["worker", "trends", "quality", "bluesky"])
     def test_there_is_more_time_to_stop_than_the_role_takes(self, service: str) -> None:
         assert seconds(SERVICES[service]["stop_grace_period"]) > role(service).drain_s + 5
 
@@ -119,7 +129,7 @@ class TestServices:
                 assert wait["condition"] == "service_completed_successfully"
                 assert SERVICES[other]["restart"] == "no"
 
-    @pytest.mark.parametrize("service", ["worker", "trends"])
+    @pytest.mark.parametrize("service", ["worker", "trends", "quality", "bluesky"])
     def test_roles_start_when_their_topics_are_there(self, service: str) -> None:
         waits = SERVICES[service]["depends_on"]
 
@@ -139,7 +149,9 @@ class TestDockerfile:
         assert re.search(r"^USER 10001:10001$", final, re.MULTILINE)
 
     def test_its_ports_are_the_settings_defaults(self) -> None:
-        assert f"EXPOSE {Settings().worker.http.port} {Settings().trends.http.port}\n" in DOCKERFILE
+        ports = (getattr(Settings(), name).http.port for name in ("worker", "trends", "quality", "source"))
+
+        assert f"EXPOSE {' '.join(map(str, ports))}\n" in DOCKERFILE
 
     def test_its_uv_is_the_makefiles(self) -> None:
         [ours] = re.findall(r"^ARG UV_VERSION=(\S+)$", DOCKERFILE, re.MULTILINE)
@@ -163,7 +175,7 @@ class TestDockerfile:
 class TestPrometheus:
     CONFIG = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
 
-    def test_it_scrapes_every_container_of_both_roles_at_their_ports(self) -> None:
+    def test_it_scrapes_every_container_of_every_role_at_its_port(self) -> None:
         scraped = {
             job["job_name"]: (found["names"], found["type"], found["port"])
             for job in self.CONFIG["scrape_configs"]
@@ -173,16 +185,33 @@ class TestPrometheus:
         assert scraped == {
             "worker": (["worker"], "A", role("worker").http.port),
             "trends": (["trends"], "A", role("trends").http.port),
+            "quality": (["quality"], "A", role("quality").http.port),
+            "source": (["bluesky"], "A", role("bluesky").http.port),
         }
 
     def test_every_alert_is_tested_both_ways(self) -> None:
         rules = yaml.safe_load((PROMETHEUS / "rules.yml").read_text())
-        alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+        alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule}
         tests = yaml.safe_load((PROMETHEUS / "rules_test.yml").read_text())["tests"]
         cases = [case for test in tests for case in test["alert_rule_test"]]
 
         assert {case["alertname"] for case in cases if case["exp_alerts"]} == alerts
         assert {case["alertname"] for case in cases if not case["exp_alerts"]} == alerts
+
+    def test_every_alert_has_its_section_of_the_runbook_and_every_section_its_alert(self) -> None:
+        rules = yaml.safe_load((PROMETHEUS / "rules.yml").read_text())
+        alerts = [rule for group in rules["groups"] for rule in group["rules"] if "alert" in rule]
+        runbook = (ROOT / "docs" / "runbook.md").read_text()
+        sections = dict(
+            re.findall(r"^## (Moodstream\w+)\n\n(.+?)(?=^## |\Z)", runbook, re.MULTILINE | re.DOTALL)
+        )
+
+        assert sections.keys() == {rule["alert"] for rule in alerts}
+        for rule in alerts:
+            assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}"
+            assert rule["labels"]["severity"] in {"page", "ticket", "info"}
+            for part in ("What it means.", "Look at.", "Do."):
+                assert f"**{part}**" in sections[rule["alert"]], rule["alert"]
 
     @pytest.mark.parametrize(
         "arguments",
@@ -202,6 +231,7 @@ class TestPrometheus:
 
 class TestGrafana:
     SOURCE = yaml.safe_load((GRAFANA / "provisioning" / "datasources" / "prometheus.yml").read_text())
+    API = yaml.safe_load((GRAFANA / "provisioning" / "datasources" / "api.yml").read_text())
     PROVIDER = yaml.safe_load((GRAFANA / "provisioning" / "dashboards" / "moodstream.yml").read_text())
 
     def test_the_data_source_is_the_prometheus_service(self) -> None:
@@ -210,6 +240,13 @@ class TestGrafana:
         assert source["url"] == "http://prometheus:9090"
         assert source["uid"] == "moodstream-prometheus"
         assert source["jsonData"]["timeInterval"] == TestPrometheus.CONFIG["global"]["scrape_interval"]
+
+    def test_the_api_is_the_trends_service_and_nothing_else(self) -> None:
+        [source] = self.API["datasources"]
+
+        assert source["url"] == f"http://trends:{role('trends').http.port}"
+        assert source["jsonData"]["allowedHosts"] == [source["url"]]
+        assert SERVICES["grafana"]["environment"]["GF_PLUGINS_PREINSTALL"] == source["type"]
 
     def test_dashboards_are_mounted_where_they_are_looked_for(self) -> None:
         [provider] = self.PROVIDER["providers"]
@@ -222,20 +259,57 @@ class TestGrafana:
 
     @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
     def test_dashboards_are_whole(self, path: Path) -> None:
-        dashboard = json.loads(path.read_text())
-        panels = dashboard["panels"]
-        sources = {target["datasource"]["uid"] for panel in panels for target in panel["targets"]}
+        board = Board.read(path)
+        known = {
+            source["uid"]: source["type"]
+            for made in (self.SOURCE, self.API)
+            for source in made["datasources"]
+        }
 
-        assert dashboard["uid"] == f"moodstream-{path.stem}"
-        assert sources == {"moodstream-prometheus"}
-        assert len({panel["id"] for panel in panels}) == len(panels)
-        assert all(panel["title"] and panel["description"] for panel in panels)
+        assert board.json["uid"] == f"moodstream-{path.stem}"
+        assert len({panel["id"] for panel in board.json["panels"]}) == len(board.json["panels"])
+        for panel in board.panels:
+            assert panel["title"]
+            assert panel["description"]
+            for target in panel["targets"]:
+                assert known[target["datasource"]["uid"]] == target["datasource"]["type"]
+        [marks] = board.json["annotations"]["list"]
+        assert marks["name"] == "Spikes"
+        assert {column["text"] for column in marks["target"]["columns"]} >= {"time", "timeEnd", "text"}
 
-    def test_the_worker_dashboard_shows_what_operators_ask_first(self) -> None:
-        dashboard = json.loads((GRAFANA / "dashboards" / "worker.json").read_text())
+    def test_panels_do_not_lie_on_each_other(self) -> None:
+        for path in DASHBOARDS:
+            taken: set[tuple[int, int]] = set()
+            for panel in Board.read(path).json["panels"]:
+                at = panel["gridPos"]
+                cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+                assert not cells & taken, panel["title"]
+                assert at["x"] + at["w"] <= 24
+                taken |= cells
 
-        shown = {panel["title"] for panel in dashboard["panels"]}
-        assert shown >= {"Throughput", "Lag", "Latency", "Dead letters", "Label mix"}
+    def test_they_are_what_the_script_makes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.syspath_prepend(GRAFANA)
+        made = runpy.run_path(str(GRAFANA / "make_dashboards.py"))["made"]()
+
+        assert made == {path.name: path.read_text() for path in DASHBOARDS}, (
+            "run python deploy/grafana/make_dashboards.py"
+        )
+
+    @pytest.mark.parametrize(
+        ("name", "titles"),
+        [
+            ("worker", {"Throughput", "Lag", "Latency", "Latency, all posts", "Batch fill", "Word pieces",
+                        "Time of each step", "Dead letters"}),
+            ("emotions", {"Emotions", "Shares", "Spikes and drift", "Top terms", "Share of voice",
+                          "Counted now"}),
+            ("model", {"Label mix", "Drift", "Confidence", "Shadow", "Not judged", "Accuracy, by chance",
+                       "Accuracy, close calls", "Labels judged"}),
+        ],
+    )  # fmt: skip
+    def test_they_show_what_is_asked_first(self, name: str, titles: set[str]) -> None:
+        board = Board.read(GRAFANA / "dashboards" / f"{name}.json")
+
+        assert {panel["title"] for panel in board.panels} >= titles
 
 
 class TestMetricNames:
@@ -251,8 +325,7 @@ class TestMetricNames:
     def expressions(path: Path) -> str:
         """The parts of the file that are PromQL."""
         if path.suffix == ".json":
-            panels = json.loads(path.read_text())["panels"]
-            return "\n".join(target["expr"] for panel in panels for target in panel["targets"])
+            return "\n".join(expression for _, expression in Board.read(path).promql())
         content = yaml.safe_load(path.read_text())
         rules = [rule["expr"] for group in content.get("groups", ()) for rule in group["rules"]]
         series = [line["series"] for test in content.get("tests", ()) for line in test["input_series"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+import ssl
 from typing import Any
 
 import pytest
@@ -11,21 +11,30 @@ from confluent_kafka import Producer
 from kafka.admin import KafkaAdminClient
 from pydantic import SecretStr
 
+from tests.support.certificates import Authority
+from worker.errors import ConfigurationError
 from worker.settings import KafkaSettings
 from worker.stream.connection import SaidBefore, client_logger, kafka_python, librdkafka
 
 PASSWORD = "correct horse battery staple"
-EVERYTHING = KafkaSettings(
-    bootstrap_servers="one:9093,two:9093",
-    security_protocol="sasl_ssl",
-    sasl_mechanism="SCRAM-SHA-512",
-    sasl_username="moodstream",
-    sasl_password=SecretStr(PASSWORD),
-    ssl_ca_location=Path("/etc/ca.pem"),
-    ssl_certificate_location=Path("/etc/client.pem"),
-    ssl_key_location=Path("/etc/client.key"),
-    ssl_key_password=SecretStr(PASSWORD + "!"),
-)
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> KafkaSettings:
+    """Every setting is given; the files are real."""
+    authority = Authority(tmp_path_factory.mktemp("files"))
+    ours = authority.issue("client", key_password=PASSWORD + "!")
+    return KafkaSettings(
+        bootstrap_servers="one:9093,two:9093",
+        security_protocol="sasl_ssl",
+        sasl_mechanism="SCRAM-SHA-512",
+        sasl_username="moodstream",
+        sasl_password=SecretStr(PASSWORD),
+        ssl_ca_location=authority.certificate,
+        ssl_certificate_location=ours.certificate,
+        ssl_key_location=ours.key,
+        ssl_key_password=SecretStr(PASSWORD + "!"),
+    )
 
 
 def test_plaintext_needs_no_secrets() -> None:
@@ -42,8 +51,8 @@ def test_plaintext_needs_no_secrets() -> None:
     }
 
 
-def test_every_setting_reaches_librdkafka() -> None:
-    assert librdkafka(EVERYTHING) == {
+def test_every_setting_reaches_librdkafka(everything: KafkaSettings) -> None:
+    assert librdkafka(everything) == {
         "bootstrap.servers": "one:9093,two:9093",
         "client.id": "moodstream",
         "reconnect.backoff.max.ms": 2000,
@@ -51,34 +60,43 @@ def test_every_setting_reaches_librdkafka() -> None:
         "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": "moodstream",
         "sasl.password": PASSWORD,
-        "ssl.ca.location": "/etc/ca.pem",
-        "ssl.certificate.location": "/etc/client.pem",
-        "ssl.key.location": "/etc/client.key",
+        "ssl.ca.location": str(everything.ssl_ca_location),
+        "ssl.certificate.location": str(everything.ssl_certificate_location),
+        "ssl.key.location": str(everything.ssl_key_location),
         "ssl.key.password": PASSWORD + "!",
     }
 
 
-def test_every_setting_reaches_kafka_python() -> None:
-    assert kafka_python(EVERYTHING) == {
+def test_every_setting_reaches_kafka_python(everything: KafkaSettings) -> None:
+    made = kafka_python(everything)
+    context = made.pop("ssl_context")
+    assert made == {
         "bootstrap_servers": ["one:9093", "two:9093"],
         "client_id": "moodstream",
         "security_protocol": "SASL_SSL",
         "sasl_mechanism": "SCRAM-SHA-512",
         "sasl_plain_username": "moodstream",
         "sasl_plain_password": PASSWORD,
-        "ssl_cafile": "/etc/ca.pem",
-        "ssl_certfile": "/etc/client.pem",
-        "ssl_keyfile": "/etc/client.key",
-        "ssl_password": PASSWORD + "!",
     }
+    assert isinstance(context, ssl.SSLContext)
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert len(context.get_ca_certs()) == 1
 
 
-def test_no_setting_is_forgotten() -> None:
+def test_no_setting_is_forgotten(everything: KafkaSettings) -> None:
     """A field added to `KafkaSettings` must be carried by both functions, or these numbers say so."""
     fields = len(KafkaSettings.model_fields)
+    in_the_context = 4
 
-    assert len(kafka_python(EVERYTHING)) == fields + len(["client_id"])
-    assert len(librdkafka(EVERYTHING)) == fields + len(["client.id", "reconnect.backoff.max.ms"])
+    assert len(kafka_python(everything)) == fields - in_the_context + len(["client_id", "ssl_context"])
+    assert len(librdkafka(everything)) == fields + len(["client.id", "reconnect.backoff.max.ms"])
+
+
+def test_files_that_cannot_be_used_stop_both(everything: KafkaSettings) -> None:
+    wrong = everything.model_copy(update={"ssl_key_password": None})
+    for function in (kafka_python, librdkafka):
+        with pytest.raises(ConfigurationError, match="is encrypted: set its password"):
+            function(wrong)
 
 
 def test_the_callers_entries_win() -> None:
@@ -89,8 +107,8 @@ def test_the_callers_entries_win() -> None:
 
 
 @pytest.mark.parametrize("function", [librdkafka, kafka_python])
-def test_passwords_are_not_shown(function: Any) -> None:
-    made = function(EVERYTHING)
+def test_passwords_are_not_shown(everything: KafkaSettings, function: Any) -> None:
+    made = function(everything)
 
     assert PASSWORD not in repr(made)
     assert PASSWORD not in f"{made}"
@@ -102,19 +120,10 @@ def test_what_goes_over_the_wire_is_not_logged_even_at_debug_level(caplog: pytes
     assert not logging.getLogger("kafka.protocol.parser").isEnabledFor(logging.DEBUG)
 
 
-def test_both_clients_know_these_names() -> None:
+def test_both_clients_know_these_names(everything: KafkaSettings) -> None:
     """confluent-kafka refuses an unknown name or a value that it cannot read."""
-    plain = EVERYTHING.model_copy(
-        update={
-            "security_protocol": "sasl_plaintext",
-            "ssl_ca_location": None,
-            "ssl_certificate_location": None,
-            "ssl_key_location": None,
-        }
-    )
-
-    Producer(librdkafka(plain), logger=client_logger())
-    assert set(kafka_python(EVERYTHING)) <= set(KafkaAdminClient.DEFAULT_CONFIG)
+    Producer(librdkafka(everything), logger=client_logger())
+    assert set(kafka_python(everything)) <= set(KafkaAdminClient.DEFAULT_CONFIG)
 
 
 class TestClientLogger:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from worker.demo.interrupts import interrupts
+from worker.configuration import load
 from worker.demo.latency import Latencies
 from worker.demo.pace import Pace
 from worker.demo.records import Kind, Made
@@ -23,7 +23,8 @@ from worker.demo.svg import as_svg
 from worker.demo.tally import Row, Tally, Totals
 from worker.demo.trends import Mood
 from worker.demo.verdict import judge
-from worker.settings import Settings, load
+from worker.interrupts import interrupts
+from worker.settings import Settings
 from worker.types import Label, LabelName, Scores
 
 MINUTE = 1_700_000_040
@@ -211,7 +212,10 @@ class TestScreen:
             12.0,
             "live",
             Places(
-                "http://127.0.0.1:1/api/trends", "http://127.0.0.1:1/metrics", "http://127.0.0.1:2/metrics"
+                "http://127.0.0.1:1/#token=0123456789abcdef",
+                "http://127.0.0.1:1/api/trends",
+                "http://127.0.0.1:1/metrics",
+                "http://127.0.0.1:2/metrics",
             ),
         )
         return start._replace(**changed)  # type: ignore[arg-type]
@@ -220,7 +224,17 @@ class TestScreen:
     def test_the_picture_shows_everything(self, width: int) -> None:
         text = "\n".join(drawn(self.view(), 8, width))
 
-        for part in ("moodstream", "45.0", "40 ms", "joy", "anger", "invalid", "67%", "/api/trends"):
+        for part in (
+            "moodstream",
+            "45.0",
+            "40 ms",
+            "joy",
+            "anger",
+            "invalid",
+            "67%",
+            "/api/trends",
+            "#token=",
+        ):
             assert part in text
         assert all(len(one) <= width for one in text.splitlines())
 
@@ -331,11 +345,13 @@ class TestServers:
             "MOODSTREAM_REDIS__URL": "redis://far/0",
             "HOME": "/",
         }
-        words = command("trends", settings, environ)
+        wanted = environment(settings)
+        words = command("trends", wanted, environ)
 
         assert words[words.index("MOODSTREAM_REDIS__PASSWORD") - 1] == "-u"
-        assert "MOODSTREAM_REDIS__URL=redis://127.0.0.1:2/0" in words
+        assert wanted["MOODSTREAM_REDIS__URL"] == "redis://127.0.0.1:2/0"
         assert "secret" not in " ".join(words)
+        assert wanted["MOODSTREAM_TRENDS__HTTP__TOKEN"] not in " ".join(words)
         assert words[-3:] == ["-m", "worker", "trends"]
 
 

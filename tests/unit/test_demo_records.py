@@ -16,7 +16,7 @@ from worker.types import LABELS, Post, Record
 NOW = 1_700_000_000.25
 
 
-def made(n: int, seed: int = 1) -> list[Made]:
+def made(n: int, seed: int = 4) -> list[Made]:
     maker = RecordMaker(samples(), seed)
     return [maker.make(NOW) for _ in range(n)]
 
@@ -110,12 +110,34 @@ class TestRecords:
 
         assert len(set(keys)) == len(keys)
 
-    def test_every_post_comes_once_a_round_in_another_order(self) -> None:
-        everything = [one.text for one in made(5 * len(samples())) if one.kind is Kind.POST]
-        first, later = everything[:400], everything[400:800]
+    def test_every_post_of_a_mood_comes_once_a_round_in_another_order(self) -> None:
+        joy = {sample.text for sample in samples() if sample.expected == "joy"}
+        everything = [one.text for one in made(10 * len(samples())) if one.text in joy]
+        first, later = everything[: len(joy) - 8], everything[len(joy) : 2 * len(joy) - 8]
 
-        assert len(set(first)) == 400
+        assert len(set(first)) == len(first)  # but for the few that were sent broken
         assert first != later
+
+    def test_moods_swing(self) -> None:
+        expected = {sample.text: sample.expected for sample in samples()}
+        maker = RecordMaker(samples())
+        shares = []
+        for minute in range(61):
+            texts = [maker.make(NOW + 60 * minute).text for _ in range(200)]
+            moods = Counter(expected[text] for text in texts if text in expected)
+            shares.append(moods["anger"] / moods.total())
+        assert max(shares) > 2.5 * min(shares)
+
+    def test_the_past_is_written_before_now_oldest_first(self) -> None:
+        past = list(RecordMaker(samples()).past(NOW, 30, 20))
+        posts = [record(one) for one in past if one.kind is Kind.POST]
+        times = [written_at(decode(one), one).timestamp() for one in posts]  # type: ignore[arg-type]
+
+        assert len(past) == 600
+        assert all(one.past for one in past)
+        assert times == sorted(times)
+        assert NOW - 1800 <= times[0] < times[-1] < NOW
+        assert list(RecordMaker(samples()).past(NOW, 0, 20)) == []
 
     def test_the_same_seed_makes_the_same_records(self) -> None:
         assert made(500, seed=7) == made(500, seed=7)

@@ -58,6 +58,29 @@ def test_the_rate_is_kept_and_every_record_arrives(bootstrap: str) -> None:
     assert found == sent
 
 
+def test_the_past_comes_first_and_is_in_no_figure_but_the_trends(bootstrap: str) -> None:
+    tally, clock = Tally(), SystemClock()
+    maker = RecordMaker(samples())
+    sender = Sender(bootstrap, maker, tally, 10, clock, past_minutes=30)
+    while tally.waiting < 600:
+        sender.send_due()
+    assert tally.totals().taken == 0
+    answered = {key for key, deletion in tally._waiting if not deletion}
+    for key in answered:
+        tally.label(key, msgspec.json.decode(label("hello"), type=Label), clock.monotonic())
+    for key, _ in list(tally._waiting):
+        tally.tombstone(key)
+    sender.send_due()
+    assert sender.live  # only now: what came before is answered
+    totals = tally.totals()
+    assert (totals.taken, totals.labelled, totals.rows, totals.unexpected) == (0, 0, (), 0)
+    assert sum(tally.counts().values()) == len(answered)
+    time.sleep(0.3)
+    sender.send_due()
+    assert tally.totals().taken > 0
+    sender.close()
+
+
 def test_more_than_can_be_answered_is_held_back(bootstrap: str) -> None:
     tally = Tally()
     with traffic(bootstrap, tally, rate=10_000) as running:

@@ -13,9 +13,11 @@ from worker.errors import DependencyError
 from worker.local.processes import free_port
 from worker.metrics import Metrics
 from worker.settings import HttpSettings
-from worker.trends.api import trends_router
+from worker.trends.api import Answers, trends_router
 from worker.trends.counting import Cell, Event, aggregate
 from worker.trends.memory_store import MemoryTrendStore
+from worker.trends.queries import MemoryQueryStore
+from worker.trends.store import Limits
 from worker.web.health import Health
 from worker.web.server import serve
 
@@ -26,7 +28,7 @@ MINUTE = NOW // 60
 @pytest.fixture
 def store() -> MemoryTrendStore:
     cells = [Cell(MINUTE, "joy", "web"), Cell(MINUTE, "joy", "web"), Cell(MINUTE - 1, "fear", "ios")]
-    made = MemoryTrendStore(ManualClock(NOW), retention_s=86_400, max_sources=8)
+    made = MemoryTrendStore(ManualClock(NOW), Limits(86_400, max_sources=8))
     made.open([0])
     made.apply(aggregate(0, 0, 3, [Event(offset, cell) for offset, cell in enumerate(cells)]), None)
     return made
@@ -35,7 +37,7 @@ def store() -> MemoryTrendStore:
 @pytest.fixture
 def url(store: MemoryTrendStore) -> Iterator[str]:
     clock = ManualClock(NOW)
-    routers: list[APIRouter] = [trends_router(store, clock)]
+    routers: list[APIRouter] = [trends_router(store, MemoryQueryStore(clock), clock, Answers(clock))]
     death = threading.Event()
     health = Health(clock, 60, ())
     with serve(HttpSettings(), Metrics(), health, on_death=death.set, routers=routers) as server:

@@ -66,7 +66,7 @@ class Closable(WordModel):
 def word_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every model that is opened answers by the first word of a text; its name is that of its folder."""
 
-    def opened(settings: Settings, _: object) -> Closable:
+    def opened(settings: Settings) -> Closable:
         model = Closable()
         model.name = "words@1" if settings.model.path is None else f"{settings.model.path.name}@1"
         return model

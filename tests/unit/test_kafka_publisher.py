@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,11 +34,16 @@ class Cluster:
     def __init__(self) -> None:
         self.failures: dict[str, list[Exception | Callable[[], object]]] = {}
         self.calls: list[str] = []
+        self.unwritable: dict[str, KafkaError] = {}
+        """Topics that may not be written, and what the cluster says of them."""
 
     def producer(self, _configuration: dict[str, Any], **_: Any) -> Any:
         cluster = self
 
         class Producer:
+            def list_topics(self, topic: str, _within_s: float) -> Any:
+                return SimpleNamespace(topics={topic: SimpleNamespace(error=cluster.unwritable.get(topic))})
+
             def __getattr__(self, name: str) -> Callable[..., None]:
                 def call(*_: Any, **__: Any) -> None:
                     cluster.calls.append(name)
@@ -61,14 +67,16 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return made
 
 
-def publisher(instance_id: str | None = None, keep_waiting: bool = True) -> KafkaPublisher:
+def publisher(
+    instance_id: str | None = None, keep_waiting: bool = True, clock: ManualClock | None = None
+) -> KafkaPublisher:
     return KafkaPublisher(
         KafkaSettings(),
         TopicSettings(),
         WorkerSettings(instance_id=instance_id),
         group_metadata=lambda: None,
         keep_waiting=lambda: keep_waiting,
-        clock=ManualClock(),
+        clock=clock or ManualClock(),
         metrics=Metrics(),
     )
 
@@ -114,9 +122,39 @@ def test_after_a_fatal_error_comes_a_new_producer(cluster: Cluster) -> None:
 
 
 def test_a_name_used_twice_stops_the_worker(cluster: Cluster) -> None:
-    cluster.failures = {"commit_transaction": [FENCED]}
+    cluster.failures = {"commit_transaction": [FENCED, FENCED]}
+    publishing = publisher(instance_id="worker-0")
+    with pytest.raises(AbortedError):
+        publishing.publish(RECORDS, POSITIONS)
     with pytest.raises(DataLossAvertedError, match="instance_id"):
-        publisher(instance_id="worker-0").publish(RECORDS, POSITIONS)
+        publishing.publish(RECORDS, POSITIONS)
+
+
+def test_to_be_fenced_now_and_then_is_forgiven(cluster: Cluster) -> None:
+    cluster.failures = {"commit_transaction": [FENCED, FENCED, FENCED]}
+    clock = ManualClock()
+    publishing = publisher(instance_id="worker-0", clock=clock)
+    for _ in range(3):
+        with pytest.raises(AbortedError):
+            publishing.publish(RECORDS, POSITIONS)
+        clock.sleep(61)
+    publishing.publish(RECORDS, POSITIONS)
+
+
+def test_a_transaction_that_was_open_for_too_long_is_no_second_worker(cluster: Cluster) -> None:
+    """The broker aborts it and fences its producer, with the same error."""
+    clock = ManualClock()
+
+    def stuck() -> None:
+        clock.sleep(WorkerSettings().transaction_timeout_ms / 1000)
+        raise FENCED
+
+    cluster.failures = {"commit_transaction": [stuck]}
+    publishing = publisher(instance_id="worker-0", clock=clock)
+    with pytest.raises(AbortedError, match="another"):
+        publishing.publish(RECORDS, POSITIONS)
+    publishing.publish(RECORDS, POSITIONS)
+    assert cluster.calls.count("new") == cluster.calls.count("init_transactions") == 2
 
 
 def test_a_call_that_hangs_is_left_behind(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,3 +176,19 @@ def test_a_full_queue_is_waited_for(cluster: Cluster) -> None:
     cluster.failures = {"produce": [BufferError(), BufferError()]}
     publisher().publish(RECORDS, POSITIONS)
     assert cluster.calls.count("produce") == 3
+
+
+FORBIDDEN = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "Topic authorization failed")
+
+
+def test_an_output_that_may_not_be_written_is_told_at_the_start(cluster: Cluster) -> None:
+    cluster.unwritable = {"emotion-dead-letters": FORBIDDEN}
+    with pytest.raises(DependencyError, match=r"emotion-dead-letters.*lacks an ACL"):
+        publisher().open()
+
+
+def test_or_when_it_is_forbidden_later(cluster: Cluster) -> None:
+    cluster.failures = {"produce": [KafkaException(FORBIDDEN)]}
+    with pytest.raises(DependencyError, match=r"emotion-labels or emotion-dead-letters.*lacks an ACL"):
+        publisher().publish(RECORDS, POSITIONS)
+    assert cluster.calls[-1] == "abort_transaction"

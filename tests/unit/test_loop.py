@@ -11,12 +11,14 @@ from tests.support.models import WordModel
 from worker.clock import SystemClock
 from worker.errors import DataLossAvertedError
 from worker.metrics import Metrics
+from worker.settings import DeadLetterSettings
 from worker.stream.batch import BatchBuilder
 from worker.stream.loop import Loop
 from worker.stream.memory import MemoryLog, MemoryPublisher, MemorySource
 from worker.stream.meter import Meter
 from worker.stream.outcome import Destination
 from worker.stream.pace import Budget
+from worker.stream.role import limits
 from worker.types import EMOTIONS, Label, TopicPartition
 from worker.web.health import Health
 
@@ -39,7 +41,8 @@ class Rig:
             builder=self.builder,
             destination=Destination("labels", "dead", self.model.name, "0"),
             clock=clock,
-            meter=Meter(self.metrics, Health(clock, 60.0, ()), self.model.name),
+            meter=Meter(self.metrics, Health(clock, 60.0, ())),
+            limits=limits(DeadLetterSettings()),
         )
 
     def post(self, text: str, partition: int = 0) -> None:
@@ -141,10 +144,56 @@ def test_a_broken_model_stops_the_worker(max_records: int) -> None:
     rig = Rig(max_records=max_records)
     for _ in range(40):
         rig.post("broken")
-    with pytest.raises(DataLossAvertedError, match="check it"):
+    with pytest.raises(DataLossAvertedError, match="Check it"):
         rig.run()
     assert len(rig.log.published) <= 8
     assert rig.log.committed.get(TopicPartition("tweets", 0), 0) == len(rig.log.published)
+
+
+def test_a_model_that_fails_on_any_post_stops_the_worker_and_spoils_none(rig: Rig) -> None:
+    for index in range(20):
+        rig.post(f"joy {index}")
+    rig.model.dead = True
+    with pytest.raises(DataLossAvertedError, match=r"the model is broken: it fails \(RuntimeError\)"):
+        rig.run()
+    assert rig.log.published == []
+    assert rig.log.committed == {}
+    assert len(rig.model.calls) <= 6  # found by halving, not by asking for every post
+
+
+def test_too_many_failures_in_the_window_stop_the_worker(rig: Rig) -> None:
+    for index in range(100):
+        rig.post("broken" if index % 2 else "joy")
+    with pytest.raises(DataLossAvertedError, match="model_ratio"):
+        rig.run()
+    assert rig.log.committed[TopicPartition("tweets", 0)] == len(rig.log.published) <= 24
+
+
+def test_failures_of_a_batch_that_was_not_published_do_not_count_twice(rig: Rig) -> None:
+    for index in range(5):
+        rig.post(f"broken {index}")
+    for _ in range(200):
+        rig.post("joy")
+    rig.publisher.fail_next = True
+    rig.run()
+    assert len(rig.log.published) == 205
+
+
+def test_a_model_that_answers_for_another_number_of_posts_is_broken(rig: Rig) -> None:
+    rig.post("joy")
+    rig.post("fear")
+    rig.model.short = True
+    with pytest.raises(DataLossAvertedError, match="ValueError"):
+        rig.run()
+    assert rig.log.published == []
+
+
+def test_a_text_that_cannot_be_tokenised_leaves_alone(rig: Rig) -> None:
+    for text in ("joy", "uncuttable", "fear"):
+        rig.post(text)
+    rig.run()
+    assert [record.topic for record in rig.log.published] == ["labels", "dead", "labels"]
+    assert dict(rig.log.published[1].headers)["moodstream.message"] == b"tokenising: ValueError"
 
 
 def test_a_slow_model_stops_the_fetching(rig: Rig) -> None:

@@ -15,9 +15,14 @@ from worker import metrics as m
 from worker.metrics import CATALOGUE, BulkHistogram, Definition, Metrics
 
 BOUNDED_LABELS = {
+    "against",
     "backend",
+    "measure",
+    "side",
+    "channel",
     "dependency",
     "emotion",
+    "feed",
     "kind",
     "model",
     "model_version",
@@ -26,10 +31,12 @@ BOUNDED_LABELS = {
     "reason",
     "role",
     "route",
+    "slice",
     "status",
     "step",
     "topic",
     "version",
+    "window",
 }
 HISTOGRAMS = [definition for definition in CATALOGUE if definition.kind == "histogram"]
 
@@ -54,7 +61,7 @@ def test_names_are_used_once() -> None:
 @pytest.mark.parametrize("definition", CATALOGUE, ids=lambda definition: definition.name)
 class TestDefinition:
     def test_name_keeps_the_conventions(self, definition: Definition) -> None:
-        assert re.fullmatch(r"[a-z][a-z_]*[a-z]", definition.name)
+        assert re.fullmatch(r"[a-z][a-z0-9_]*[a-z0-9]", definition.name)
         assert not definition.name.startswith("moodstream")
         assert not definition.name.endswith("_total")
         assert not re.search(r"_(ms|millis|milliseconds|minutes|kb|mb|percent)$", definition.name)

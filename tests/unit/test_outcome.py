@@ -10,7 +10,7 @@ from worker.errors import BadRecordError
 from worker.stream.batch import Batch, Entry
 from worker.stream.decode import Deletion
 from worker.stream.outcome import Destination, outgoing
-from worker.types import Classified, Label, Post, Record
+from worker.types import MAX_LABEL_TEXT, Classified, Label, Post, Record
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 WRITTEN = datetime(2023, 12, 31, 23, 59, tzinfo=UTC)
@@ -49,6 +49,7 @@ def test_each_record_has_its_outcome_in_order() -> None:
         5,
     )
     assert (decoded.created_at, decoded.labelled_at) == (WRITTEN, NOW)
+    assert decoded.text == "x"
 
     assert (dead.topic, dead.key, dead.value) == ("dead", b"k1", b"\xff{")
     headers = dict(dead.headers)
@@ -58,6 +59,7 @@ def test_each_record_has_its_outcome_in_order() -> None:
     assert headers["moodstream.worker"] == b"0.1.0"
 
     assert (tombstone.topic, tombstone.key, tombstone.value) == ("labels", b"k2", None)
+    assert tombstone.headers == [("moodstream.input", b"tweets/2/2")]
 
     decoded = msgspec.json.decode(neutral.value or b"", type=Label)
     assert (decoded.id, decoded.source, decoded.label, decoded.score) == (9, "tweets", "neutral", 0.25)
@@ -67,3 +69,13 @@ def test_each_record_has_its_outcome_in_order() -> None:
 def test_an_answer_of_another_length_is_refused(labels: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="answers than posts"):
         outgoing(Batch([entry(0, Post(id=1, text="x"))]), answer(*labels), TO, NOW)
+
+
+def test_the_text_travels_on_cut_or_not_at_all() -> None:
+    batch = Batch([entry(0, Post(id=1, text="x" * (MAX_LABEL_TEXT + 1)))])
+    cut = msgspec.json.decode(outgoing(batch, answer(1), TO, NOW)[0].value or b"", type=Label)
+    assert cut.text == "x" * MAX_LABEL_TEXT
+
+    silent = Destination("labels", "dead", "default@1", "0.1.0", text=False)
+    value = outgoing(batch, answer(1), silent, NOW)[0].value or b""
+    assert b'"text"' not in value

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("triton", reason="PyTorch brings Triton on Linux only")
+pytest.importorskip("triton", reason="no Triton: PyTorch brings it on Linux only; run it there")
 
 HALF = 4e-3
 """Values up to 4 in float16, rounded once."""

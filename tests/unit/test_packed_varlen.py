@@ -11,7 +11,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from worker.model.packed import plain
 from worker.model.packed.layout import Layout, Packed, Size
 
-varlen = pytest.importorskip("worker.model.packed.varlen", reason="PyTorch before 2.10", exc_type=ImportError)
+varlen = pytest.importorskip(
+    "worker.model.packed.varlen",
+    reason="PyTorch before 2.10: pip install 'torch>=2.10'",
+    exc_type=ImportError,
+)
 
 HEADS, WIDTH = 2, 32
 LENGTHS = np.array([3, 1, 20, 7], dtype=np.int32)

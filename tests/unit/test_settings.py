@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from worker.configuration import known, load, shown
 from worker.errors import ConfigurationError
-from worker.settings import Settings, known, load, shown
+from worker.settings import Settings
 
 PASSWORD = "correct-horse"
 SASL = {
@@ -81,6 +82,13 @@ def test_inputs_are_a_list_of_topics() -> None:
     assert load(env={"MOODSTREAM_TOPICS__INPUTS": "posts, replies"}).topics.inputs == ("posts", "replies")
 
 
+def test_weights_are_numbers_by_topic() -> None:
+    settings = load({"topics.weights": "tweets=1, feedback=4"}, env={})
+    assert settings.topics.weight_of == {"tweets": 1, "feedback": 4}
+    for wrong in ("feedback", "feedback=0", "feedback=-1", "feedback=4=4"):
+        assert "topics.weights" in problems({}, {"topics.weights": wrong})[0]
+
+
 def test_everything_wrong_is_told_at_once_with_its_name_and_an_accepted_value() -> None:
     found = problems(
         {
@@ -138,6 +146,14 @@ def test_settings_do_not_change() -> None:
         (
             {"MOODSTREAM_TOPICS__MIN_INSYNC_REPLICAS": "2"},
             "min_insync_replicas cannot exceed replication_factor",
+        ),
+        (
+            {"MOODSTREAM_TOPICS__WEIGHTS": "tweets=1,feedbak=4"},
+            "weights names what is none of the inputs: feedbak",
+        ),
+        (
+            {"MOODSTREAM_WORKER__MAX_POLL_INTERVAL_MS": "5000"},
+            "max_poll_interval_ms cannot be shorter than session_timeout_ms",
         ),
         (
             {"MOODSTREAM_REDIS__URL": f"redis://user:{PASSWORD}@host:6379/0"},

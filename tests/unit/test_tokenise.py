@@ -133,14 +133,24 @@ def test_hostile_posts_give_the_ids_of_the_reference(
         assert tokeniser.encode([clean]) == [reference.encode(clean).ids]
 
 
-ODD_WORDS = ["hapy", "Definitly,", "soooo", "@hapy", "i", "#SoHpapy", "😂", "\x0b", "a\x85b", " "]
+ODD_WORDS = """
+    hapy Definitly, soooo @hapy i #SoHpapy 😂 😂😂👍🏽lol :)hapy :-P <3<3 &lt;3 1:Dx =Dx :D waaaaay @a@b x@
+    www.a wwww. http://t.co/x https://a&amp;b httpooooo://x @uuuuuser #IAmSooooHapy AT&T & &amp; &amp;amp;lt;
+    &#10; &#x1F602; &#38;#38;#38;#38;#38;
+""".split()  # noqa: SIM905 - a list of one word a line is no help to anybody
+ODD_PARTS = [*ODD_WORDS, *"\x0b\u00a0\u2028\ud83d\ude00\ufe0f\u200d \n", "a\x85b", "  ", "\ud83d\ude00"]
 
 
 def test_words_changed_one_by_one_are_the_text_changed_as_a_whole(tokeniser: WordTokeniser) -> None:
     by_word = {version: open_tokeniser(PATH, MAX_LENGTH, steps(version)[1]) for version in VERSIONS}
 
-    @given(st.lists(st.one_of(st.sampled_from(ODD_WORDS), st.text(max_size=8))).map(" ".join))
-    def check(text: str) -> None:
+    @settings(max_examples=1000)
+    @given(
+        st.lists(st.one_of(st.sampled_from(ODD_PARTS), st.text(max_size=8)), max_size=12),
+        st.sampled_from(["", " ", "\t"]),
+    )
+    def check(words: list[str], between: str) -> None:
+        text = between.join(words)
         for version, changing in by_word.items():
             expected = tokeniser.encode([normalise(text, version)])
             assert changing.encode([steps(version)[0](text)]) == expected

@@ -15,7 +15,7 @@ from worker.topics.plan import Topic, differences, plan
 
 HOUR_MS = 3_600_000
 SETTINGS = TopicSettings(
-    partitions=6, replication_factor=3, min_insync_replicas=2, retention_hours=10, max_message_bytes=10_000
+    partitions=6, replication_factor=3, min_insync_replicas=2, retention_hours=10, max_message_bytes=100_000
 )
 
 
@@ -26,18 +26,22 @@ def planned(settings: TopicSettings = SETTINGS) -> dict[str, Topic]:
 def test_every_topic_of_the_settings_is_planned_once() -> None:
     names = {name for name in TopicSettings.model_fields if name not in SHAPE}
 
-    assert names == {"inputs", "labels", "dead_letters", "corrections", "control", "alerts"}
+    assert names == {"inputs", "labels", "dead_letters", "corrections", "judgements", "control", "alerts"}
     assert [topic.name for topic in plan(TopicSettings(inputs=("posts",)))] == [
         "posts",
         "emotion-labels",
         "emotion-dead-letters",
         "emotion-corrections",
+        "emotion-judgements",
         "emotion-control",
         "emotion-alerts",
     ]
 
 
-SHAPE = {"partitions", "replication_factor", "min_insync_replicas", "retention_hours", "max_message_bytes"}
+SHAPE = {
+    "partitions", "replication_factor", "min_insync_replicas", "retention_hours", "max_message_bytes",
+    "weights",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["tweets", "feedback", "emotion-labels"])
@@ -49,7 +53,7 @@ def test_inputs_and_labels_follow_the_settings(name: str) -> None:
         {
             "cleanup.policy": "delete",
             "retention.ms": str(10 * HOUR_MS),
-            "max.message.bytes": "10000",
+            "max.message.bytes": "100000",
             "min.insync.replicas": "2",
         },
     )
@@ -58,15 +62,22 @@ def test_inputs_and_labels_follow_the_settings(name: str) -> None:
 def test_dead_letters_hold_any_input_and_its_headers_and_wait_longer() -> None:
     dead_letters = planned()["emotion-dead-letters"]
 
-    assert dead_letters.configs["max.message.bytes"] == str(10_000 + 64 * 1024)
+    assert dead_letters.configs["max.message.bytes"] == str(100_000 + 64 * 1024)
     assert dead_letters.configs["retention.ms"] == str(40 * HOUR_MS)
     assert dead_letters.partitions == 3
     assert planned(TopicSettings(partitions=2))["emotion-dead-letters"].partitions == 2
 
 
-def test_corrections_stay_and_are_split_like_labels() -> None:
+def test_corrections_stay_and_are_in_one_order() -> None:
     assert planned()["emotion-corrections"].configs["retention.ms"] == "-1"
-    assert planned()["emotion-corrections"].partitions == planned()["emotion-labels"].partitions
+    assert planned()["emotion-corrections"].partitions == 1
+
+
+def test_judgements_are_the_changelog_of_a_table_over_the_corrections() -> None:
+    judgements = planned()["emotion-judgements"]
+
+    assert judgements.configs["cleanup.policy"] == "compact"
+    assert judgements.partitions == planned()["emotion-corrections"].partitions
 
 
 def test_control_is_compacted_and_in_one_order() -> None:

@@ -108,7 +108,10 @@ def test_rows_are_cut_at_the_manifest_s_length(tmp_path: Path) -> None:
         backend.logits([[5] * 64, [5] * 65])
 
 
-@pytest.mark.skipif(not bundled_model().is_dir(), reason="the bundled model is not in this checkout")
+@pytest.mark.skipif(
+    not bundled_model().is_dir(),
+    reason="the bundled model is not in this checkout: git checkout models/default",
+)
 def test_the_bundled_model_answers_as_transformers_does() -> None:
     bundled = load_artifact(bundled_model())
     vocabulary = json.loads(bundled.config_path.read_text())["vocab_size"]

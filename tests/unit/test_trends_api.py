@@ -1,8 +1,10 @@
-"""The trends API: every answer, every refusal, and what /openapi.json says about them."""
+"""GET /api/trends: every answer, every refusal, and what /openapi.json says about them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import csv
+import io
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -11,63 +13,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.labels import NOON, event
+from tests.support.api import NOW, Served, served
+from tests.support.labels import NOON, label
+from tests.support.waiting import eventually
 from worker import metrics as m
-from worker.clock import ManualClock
-from worker.metrics import Metrics
-from worker.settings import HttpSettings
-from worker.trends.api import BadQueryError, TrendsQuery, parse_step, parse_time, trends_router, window_of
-from worker.trends.counting import aggregate
-from worker.trends.memory_store import MemoryTrendStore
-from worker.trends.store import StoreUnavailableError
-from worker.trends.windows import Trend, Window
+from worker.trends.api.ask import Span, parse_step, parse_time, window_of
+from worker.trends.queries import Query
 from worker.types import LABELS
-from worker.web.health import Health
-from worker.web.server import serve
-
-NOW = NOON + 3600.0
-Ask = Callable[..., httpx.Response]
-
-
-class Store(MemoryTrendStore):
-    """Can be away."""
-
-    away = False
-
-    def read(self, window: Window, source: str | None = None) -> Trend:
-        if self.away:
-            raise StoreUnavailableError("redis", "Connection refused by a-host-inside:6379")
-        return super().read(window, source)
+from worker.web.problems import BadQueryError
 
 
 @pytest.fixture(scope="module")
-def store() -> Store:
-    store = Store(ManualClock(NOW), retention_s=1e9, max_sources=8)
-    events = [
-        event(0, "joy", "tweets", NOON),
-        event(1, "joy", "feedback", NOON + 61),
-        event(2, "anger", "tweets", NOON + 3599),
-        event(3, "joy", "tweets", NOON - 1),
-    ]
-    store.apply(aggregate(0, 0, 4, events), None)
-    return store
-
-
-@pytest.fixture(scope="module")
-def metrics() -> Metrics:
-    return Metrics()
-
-
-@pytest.fixture(scope="module")
-def ask(store: Store, metrics: Metrics) -> Iterator[Ask]:
-    clock = ManualClock(NOW)
-    health = Health(clock, 60, ())
-    routers = [trends_router(store, clock)]
-    with (
-        serve(HttpSettings(), metrics, health, on_death=lambda: None, routers=routers) as server,
-        httpx.Client(base_url=server.url, timeout=20) as client,
-    ):
-        yield lambda path="/api/trends", **parameters: client.get(path, params=parameters)
+def api() -> Iterator[Served]:
+    with served() as everything:
+        everything.queries.put(Query(name="trains", expression="train"))
+        everything.count(
+            label("joy", "tweets", NOON, author_id="a", lang="en", text="the train is on time", score=0.75),
+            label("joy", "feedback", NOON + 61, author_id="b", lang="en", score=0.5),
+            label("anger", "tweets", NOON + 3599, author_id="a", lang="de", text="no train again"),
+            label("joy", "tweets", NOON - 1, author_id="c", lang="en"),
+        )
+        everything.clock.now = NOW
+        yield everything
 
 
 def _series(answer: httpx.Response) -> dict[str, Any]:
@@ -75,29 +42,83 @@ def _series(answer: httpx.Response) -> dict[str, Any]:
     return {series["emotion"]: series for series in answer.json()["data"]["series"]}
 
 
-def test_without_parameters_it_is_the_last_hour_by_minute(ask: Ask) -> None:
-    answer = ask().json()
-    assert answer["status"] == "success"
-    data = answer["data"]
+def test_without_parameters_it_is_the_last_hour_by_minute(api: Served) -> None:
+    data = api.data("/api/trends")
     assert (data["from"], data["to"], data["step"], data["n"]) == (NOON, NOON + 3600, 60, 3)
     assert [series["emotion"] for series in data["series"]] == list(LABELS)
     joy = data["series"][LABELS.index("joy")]
     assert joy["total"] == 2
     assert joy["points"][:3] == [[NOON, 1], [NOON + 60, 1], [NOON + 120, 0]]
     assert len(joy["points"]) == 60
+    assert (joy["share"], joy["mean_score"]) == (0.666667, 0.625)
+    fear = data["series"][LABELS.index("fear")]
+    assert (fear["share"], fear["mean_score"]) == (0, None)
+    assert data["unique_authors"] == 2
 
 
-def test_one_emotion_and_one_source(ask: Ask) -> None:
-    answer = ask(emotion="joy", source="tweets", step="1h")
+def test_one_emotion_and_one_source(api: Served) -> None:
+    answer = api.get("/api/trends", emotion="joy", source="tweets", step="1h")
     assert list(_series(answer)) == ["joy"]
     assert answer.json()["data"]["n"] == 1
-    assert _series(ask(source="nobody"))["joy"]["total"] == 0
+    assert _series(answer)["joy"]["share"] == 0.5  # of all posts of the source
+    nobody = api.data("/api/trends", source="nobody")
+    assert (nobody["n"], nobody["series"][0]["share"]) == (0, None)
 
 
-def test_a_span_is_widened_to_whole_steps(ask: Ask) -> None:
-    data = ask(**{"from": str(NOON + 30), "to": str(NOON + 3601), "step": "1h"}).json()["data"]
+def test_one_language_or_one_tracked_query(api: Served) -> None:
+    assert api.data("/api/trends", lang="de")["n"] == 1
+    tracked = api.data("/api/trends", query="trains")
+    assert (tracked["n"], tracked["since"]) == (2, int(NOW))
+
+
+def test_more_than_one_of_them_is_refused(api: Served) -> None:
+    answer = api.get("/api/trends", source="tweets", lang="en")
+    assert (answer.status_code, answer.json()["errorType"]) == (400, "bad_data")
+    assert "source and lang cannot be combined" in answer.json()["error"]
+
+
+def test_a_query_that_is_not_tracked_is_said(api: Served) -> None:
+    answer = api.get("/api/trends", query="boats")
+    assert (answer.status_code, answer.json()["errorType"]) == (404, "not_found")
+    assert "'boats'" in answer.json()["error"]
+
+
+def test_a_span_is_widened_to_whole_steps(api: Served) -> None:
+    data = api.data("/api/trends", **{"from": str(NOON + 30), "to": str(NOON + 3601), "step": "1h"})
     assert (data["from"], data["to"]) == (NOON, NOON + 7200)
     assert data["n"] == 3
+
+
+def test_the_window_before_is_compared_with(api: Served) -> None:
+    data = api.data("/api/trends", **{"from": "-1h", "step": "5m", "compare": "previous"})
+    previous = data["previous"]
+    assert (previous["from"], previous["to"], previous["n"]) == (NOON - 3600, NOON, 1)
+    changes = {one["emotion"]: (one["total"], one["share"], one["change"]) for one in previous["series"]}
+    assert changes["joy"] == (1, 1.0, 1.0)  # one became two
+    assert changes["anger"] == (0, 0.0, None)  # nothing to compare with
+    assert "previous" not in api.data("/api/trends")
+
+
+def test_before_the_data_there_are_zeros(api: Served) -> None:
+    data = api.data("/api/trends", **{"from": "1000000", "to": "1003600", "compare": "previous"})
+    assert (data["n"], data["unique_authors"], data["previous"]["n"]) == (0, 0, 0)
+    assert all(n == 0 for series in data["series"] for _, n in series["points"])
+    assert all(series["share"] is None for series in data["series"])
+
+
+def test_csv_holds_the_same_numbers(api: Served) -> None:
+    question = {"from": "-1h", "step": "30m"}
+    answer = api.get("/api/trends", format="csv", **question)
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    data = api.data("/api/trends", **question)
+    assert [row["time"] for row in rows] == ["2026-01-01T12:00:00Z", "2026-01-01T12:30:00Z"]
+    assert [list(row) for row in rows] == [["time", *LABELS, "n"]] * 2
+    for series in data["series"]:
+        assert [int(row[series["emotion"]]) for row in rows] == [n for _, n in series["points"]]
+    assert sum(int(row["n"]) for row in rows) == data["n"] == 3
+    refused = api.get("/api/trends", format="csv", compare="previous")
+    assert refused.status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -111,13 +132,14 @@ def test_a_span_is_widened_to_whole_steps(ask: Ask) -> None:
         ("-60m", "now"),
     ],
 )
-def test_times_come_in_three_forms(ask: Ask, start: str, end: str) -> None:
-    data = ask(**{"from": start, "to": end}).json()["data"]
+def test_times_come_in_three_forms(api: Served, start: str, end: str) -> None:
+    data = api.data("/api/trends", **{"from": start, "to": end})
     assert (data["from"], data["to"], data["n"]) == (NOON, NOON + 3600, 3)
 
 
-def test_a_plus_sign_that_became_a_space_is_understood(ask: Ask) -> None:
-    assert ask("/api/trends?from=2026-01-01T14:00:00+02:00").json()["data"]["from"] == NOON
+def test_a_plus_sign_that_became_a_space_is_understood(api: Served) -> None:
+    answer = api.get("/api/trends?from=2026-01-01T14:00:00+02:00")
+    assert answer.json()["data"]["from"] == NOON
 
 
 @pytest.mark.parametrize(
@@ -145,17 +167,20 @@ def test_a_plus_sign_that_became_a_space_is_understood(ask: Ask) -> None:
         ({"from": "-36d", "step": "5m"}, "at most 35 days: use step=1h"),
         ({"from": "-3700d", "step": "1w"}, "longer than 3660 days"),
         ({"emotion": "boredom"}, "emotion: Input should be 'sadness'"),
+        ({"format": "xml"}, "format: Input should be 'json'"),
+        ({"compare": "tomorrow"}, "compare: Input should be 'previous'"),
         ({"form": "-1h"}, "form: Extra inputs are not permitted"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_with_the_reason(
-    ask: Ask, parameters: dict[str, str], says: str
+    api: Served, parameters: dict[str, str], says: str
 ) -> None:
-    answer = ask(**parameters)
+    answer = api.get("/api/trends", **parameters)
     body = answer.json()
     assert answer.status_code == 400, body
     assert (body["status"], body["errorType"]) == ("error", "bad_data")
     assert says in body["error"]
+    api.check(answer, "/api/trends")
 
 
 @pytest.mark.parametrize(
@@ -167,38 +192,56 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(
     ],
 )
 def test_large_questions_are_answered_up_to_the_limit(
-    ask: Ask, parameters: dict[str, str], points: int
+    api: Served, parameters: dict[str, str], points: int
 ) -> None:
-    assert len(_series(ask(**parameters))["joy"]["points"]) == points
+    assert len(_series(api.get("/api/trends", **parameters))["joy"]["points"]) == points
 
 
-def test_a_redis_that_is_away_is_said_and_when_to_ask_again(ask: Ask, store: Store) -> None:
-    store.away = True
+def test_authors_are_not_counted_over_spans_that_they_are_not_kept_for(api: Served) -> None:
+    assert api.data("/api/trends", **{"from": "-93d", "step": "1d"})["unique_authors"] is None
+
+
+def test_a_redis_that_is_away_is_said_and_when_to_ask_again(api: Served) -> None:
+    api.store.away = True
     try:
-        answer = ask()
+        answer = api.get("/api/trends", **{"from": "-7m"})
     finally:
-        store.away = False
+        api.store.away = False
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json() == {
         "status": "error",
         "errorType": "unavailable",
         "error": "redis does not answer",
     }
+    api.check(answer, "/api/trends")
 
 
-def test_requests_are_counted_by_route(ask: Ask, metrics: Metrics) -> None:
-    counter = metrics.counter(m.HTTP_REQUESTS).labels("/api/trends", "400")
+def test_a_client_that_has_the_answer_is_told_so(api: Served) -> None:
+    first = api.get("/api/trends")
+    assert first.headers["cache-control"] == "private, no-cache"
+    again = api.client.get("/api/trends", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    changed = api.client.get("/api/trends?from=-2h", headers={"If-None-Match": first.headers["etag"]})
+    assert changed.status_code == 200
+    past = api.get("/api/trends", **{"from": "-5h", "to": "-2h"})
+    assert past.headers["cache-control"] == "private, max-age=60"
+
+
+def test_requests_are_counted_by_route(api: Served) -> None:
+    counter = api.metrics.counter(m.HTTP_REQUESTS).labels("/api/trends", "400")
     before = counter._value.get()
-    ask(step="0")
-    assert counter._value.get() == before + 1
+    for _ in range(5):
+        api.get("/api/trends", step="0")
+    eventually(lambda: counter._value.get() >= before + 5)  # behind the answer, which may be here before
 
 
-def test_openapi_describes_the_answer_and_the_errors(ask: Ask) -> None:
-    operation = ask("/openapi.json").json()["paths"]["/api/trends"]["get"]
-    names = [parameter["name"] for parameter in operation["parameters"]]
-    assert names == ["from", "to", "step", "source", "emotion"]
+def test_openapi_describes_the_answer_and_the_errors(api: Served) -> None:
+    operation = api.get("/openapi.json").json()["paths"]["/api/trends"]["get"]
+    names = {parameter["name"] for parameter in operation["parameters"]}
+    assert names == {"from", "to", "step", "source", "lang", "query", "emotion", "compare", "format"}
     assert all(parameter.get("description") for parameter in operation["parameters"])
-    assert set(operation["responses"]) == {"200", "400", "503", "default"}
+    assert set(operation["responses"]) == {"200", "400", "404", "503", "default"}
+    assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/csv"}
 
 
 @given(st.text(max_size=30))
@@ -219,6 +262,6 @@ def _texts(values: Iterable[int]) -> list[str]:
 )
 def test_the_window_holds_the_span_and_wastes_less_than_a_step(start: int, length: int, step: str) -> None:
     first, last = _texts([start, start + length])
-    window = window_of(TrendsQuery.model_validate({"from": first, "to": last, "step": step}), NOW)
+    window = window_of(Span.model_validate({"from": first, "to": last}), step, NOW)
     assert window.start <= start < window.start + window.step
     assert window.end - window.step < start + length <= window.end

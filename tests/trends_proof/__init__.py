@@ -1,0 +1,1 @@
+"""Trends at scale, held against counts that are made without them."""
