@@ -251,6 +251,30 @@ def test_a_post_that_is_deleted_in_its_own_batch_is_never_shown(world: World) ->
     assert store.read(HOUR).n == 3
 
 
+def test_a_post_that_is_written_anew_after_a_deletion_goes_with_the_next_one(world: World) -> None:
+    store = world.store()
+    store.open([0])
+    position = store.apply(aggregate(0, 0, 1, [full_event(0, key=b"k")]), None).position
+    again = aggregate(0, 1, 3, [full_event(2, key=b"k")], deletions=[Deletion(1, b"k")])
+    position = store.apply(again, position).position
+    assert [sample.id for sample in store.samples(HOUR)] == [2]
+    store.apply(aggregate(0, 3, 4, [], deletions=[Deletion(3, b"k")]), position)
+    assert store.samples(HOUR) == []
+
+
+def test_deleted_posts_of_one_key_keep_a_place_each(world: World) -> None:
+    store = world.store(Limits(samples=2))
+    store.open([0])
+    ranked = sorted(range(3), key=lambda n: rank_of(f"tweets/0/{n}"))
+    posts = [full_event(n, key=b"other" if n == ranked[2] else b"k") for n in range(3)]
+    first = [post for post in posts if post.key == b"k"]
+    position = store.apply(aggregate(0, 0, 3, first), None).position
+    position = store.apply(aggregate(0, 3, 4, [], deletions=[Deletion(3, b"k")]), position).position
+    other = posts[ranked[2]]._replace(offset=4)
+    store.apply(aggregate(0, 4, 5, [other]), position)
+    assert store.samples(HOUR) == []
+
+
 def test_late_and_early_labels_are_counted_apart(world: World) -> None:
     store = world.store()
     assert store.late() == {"late": 0, "early": 0}

@@ -184,7 +184,7 @@ def shapes(bucket: Bucket) -> str:
 
 
 def samples(hour: int, series: Series) -> str:
-    """Sorted set: digest of the record's key, then the post as JSON (the rank alone where deleted) -> rank."""
+    """Sorted set: digest of the record's key and the post as JSON (the rank alone where deleted) -> rank."""
     return f"h:{hour}:p:{series}"
 
 
