@@ -3,7 +3,7 @@
 KAFKA_BOOTSTRAP          use this Kafka instead of starting one
 MOODSTREAM_TEST_DATA     the folder of data sets; by default ../shared/data beside the checkout
 MOODSTREAM_TEST_STRICT   1: nothing may skip (tests/support/strict.py), and Hypothesis draws the same examples
-                         every time: what a change is judged by must not be chance. Without it, it draws new ones.
+                         every time: what judges a change must not be chance. Without it, it draws new ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests.support import strict
 from tests.support.kafka import KafkaUnderTest
 from worker.bench.texts import read_texts
 from worker.local import kafka as local_kafka
@@ -31,7 +30,7 @@ _data_folder = Path(os.environ.get("MOODSTREAM_TEST_DATA") or Path(__file__).par
 def pytest_configure(config: pytest.Config) -> None:
     # kafka-python 3.0 reads its schemas with functions that Python 3.11 deprecated and 3.13 took back.
     config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
-    if os.environ.get(strict.VARIABLE) == "1":
+    if os.environ.get("MOODSTREAM_TEST_STRICT") == "1":
         hypothesis.settings.register_profile("strict", derandomize=True)
         hypothesis.settings.load_profile("strict")
 
