@@ -79,6 +79,8 @@ PUBLISHED = _counter(
 LABELS = _counter("labels", "Labels committed.", "emotion", "model_version")
 DEAD_LETTERS = _counter("dead_letters", "Dead letters committed, by what was wrong.", "kind")
 TRUNCATED = _counter("texts_truncated", "Texts longer than the model reads; the rest was not looked at.")
+WORDS = _counter("words", "Words (between white space) in one post of sixteen, of those that were not cut.")
+WORD_PIECES = _counter("word_pieces", "Pieces that the tokenizer makes of these words.")
 LATENCY = _histogram(
     "record_latency_seconds",
     "From Kafka's timestamp of a record to its committed label.",
@@ -171,6 +173,15 @@ QUALITY_ACCURACY_HIGH = _gauge("quality_accuracy_high", "Upper end of its 95% in
 QUALITY_MACRO_F1 = _gauge("quality_macro_f1", "Macro F1 over judged labels.", *_OF_A_SLICE)
 QUALITY_MACRO_F1_LOW = _gauge("quality_macro_f1_low", "Lower end of its 95% interval.", *_OF_A_SLICE)
 QUALITY_MACRO_F1_HIGH = _gauge("quality_macro_f1_high", "Upper end of its 95% interval.", *_OF_A_SLICE)
+QUALITY_OVERCONFIDENCE = _gauge(
+    "quality_overconfidence", "Mean score of judged labels less their accuracy.", *_OF_A_SLICE
+)
+QUALITY_OVERCONFIDENCE_LOW = _gauge(
+    "quality_overconfidence_low", "Lower end of its 95% interval.", *_OF_A_SLICE
+)
+QUALITY_OVERCONFIDENCE_HIGH = _gauge(
+    "quality_overconfidence_high", "Upper end of its 95% interval.", *_OF_A_SLICE
+)
 QUALITY_JUDGEMENTS = _gauge("quality_judgements", "Judged labels that are kept.")
 QUALITY_DISAGREEMENT = _gauge(
     "quality_disagreement", "Share of the labels judged by several people on which they differ."

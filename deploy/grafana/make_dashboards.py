@@ -177,6 +177,10 @@ def models() -> dashboard.Dashboard:
                                        "{{measure}}, {{against}}")))
         .with_panel(graph("Drift alerts", "In the hour before.", "short",
                           ask('sum(increase(moodstream_alerts_total{kind="drift"}[1h]))', "drift")))
+        .with_panel(graph("Pieces per word", "Into how many pieces the tokenizer cuts a word: words that its "
+                          "vocabulary does not hold whole make it rise. Beside its mean of the last day.",
+                          "short", ask("moodstream:pieces_per_word:ratio30m", "now"),
+                          ask("avg_over_time(moodstream:pieces_per_word:ratio30m[1d])", "last day")))
         .with_panel(graph("Texts cut", "Share of texts longer than the model reads.", "percentunit",
                           ask(f"sum({rate('texts_truncated_total')}) / sum({rate('records_consumed_total')})",
                               "cut")))
@@ -211,6 +215,9 @@ def judged(shown: dashboard.Dashboard) -> dashboard.Dashboard:
                           "its 95% interval.", "percentunit", *interval("macro_f1", "random")))
         .with_panel(graph("Macro F1, close calls", "The same of the low-margin slice.", "percentunit",
                           *interval("macro_f1", "low_margin")))
+        .with_panel(graph("Overconfidence, by chance", "Mean score less accuracy of the random slice, labels "
+                          "of the last week, with the accuracy's 95% interval: above 0 the model claims more "
+                          "than it keeps.", "percentunit", *interval("overconfidence", "random")))
         .with_panel(graph("Labels judged", "n of the panels above; about 400 give an interval of 5 points.",
                           "short", ask('moodstream_quality_labels{slice!="all", window="week"}',
                                        "{{model_version}} {{slice}}")))

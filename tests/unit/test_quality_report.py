@@ -59,6 +59,24 @@ def test_the_interval_covers_a_known_truth() -> None:
     assert np.mean([one.low <= 0.9 <= one.high for one in found]) >= 0.9
 
 
+def overconfidence(judged: list[Judgement]) -> Interval:
+    found = of(judged).models["mini@1"]["all"]["all"].overconfidence
+    assert found is not None
+    return found
+
+
+def test_scores_that_no_longer_hold_are_told() -> None:
+    """100 streams each of a model that scores 0.9: right as often as it says, and much less often."""
+    rng = random.Random(20260102)
+    steady = [overconfidence(list(simulated(500, 0.9, rng))) for _ in range(100)]
+    drifted = [overconfidence(list(simulated(500, 0.75, rng))) for _ in range(100)]
+
+    assert np.mean([one.low <= 0 <= one.high for one in steady]) >= 0.9
+    assert np.mean([one.low <= 0.15 <= one.high for one in drifted]) >= 0.9
+    assert min(one.low for one in drifted) > 0.05 > max(one.low for one in steady)
+    assert overconfidence([judgement("joy", "joy", score=0.4)] * 50).high < -0.5
+
+
 def test_windows_are_by_the_time_of_the_label() -> None:
     judged = [
         judgement("joy", "joy", number=number, labelled_at=when)

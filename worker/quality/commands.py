@@ -136,12 +136,12 @@ def _table(found: Report) -> Table:
     )
     for name in ("model", "window", "slice"):
         table.add_column(name)
-    for name in ("n", "accuracy", "macro F1"):
+    for name in ("n", "accuracy", "macro F1", "overconfidence"):
         table.add_column(name, justify="right")
     for model, windows in found.models.items():
         for window, slices in windows.items():
             for name, figures in slices.items():
-                shown = (_shown(figures.accuracy), _shown(figures.macro_f1))
+                shown = map(_shown, (figures.accuracy, figures.macro_f1, figures.overconfidence))
                 table.add_row(model, window, name, str(figures.n), *shown)
     return table
 

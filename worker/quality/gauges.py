@@ -23,6 +23,12 @@ class QualityGauges:
         self._macro_f1 = tuple(
             map(metrics.gauge, (m.QUALITY_MACRO_F1, m.QUALITY_MACRO_F1_LOW, m.QUALITY_MACRO_F1_HIGH))
         )
+        self._overconfidence = tuple(
+            map(
+                metrics.gauge,
+                (m.QUALITY_OVERCONFIDENCE, m.QUALITY_OVERCONFIDENCE_LOW, m.QUALITY_OVERCONFIDENCE_HIGH),
+            )
+        )
 
     def show(self, report: Report) -> None:
         """Show this report and nothing of those before."""
@@ -37,10 +43,11 @@ class QualityGauges:
                     self._labels.labels(*where).set(figures.n)
                     _set(self._accuracy, where, figures.accuracy)
                     _set(self._macro_f1, where, figures.macro_f1)
+                    _set(self._overconfidence, where, figures.overconfidence)
 
     def clear(self) -> None:
         """Show nothing: this instance does not know."""
-        for gauge in (self._labels, *self._accuracy, *self._macro_f1):
+        for gauge in (self._labels, *self._accuracy, *self._macro_f1, *self._overconfidence):
             gauge.clear()
         for gauge in (self._judgements, self._disagreement):
             gauge.set(float("nan"))

@@ -48,6 +48,11 @@ class SliceFigures(msgspec.Struct, frozen=True):
     """With Wilson's interval; None where n is 0."""
     macro_f1: Interval | None
     """With a bootstrap percentile interval; None where n is 0."""
+    confidence: float | None
+    """Mean `score` of the same labels: the accuracy that the model itself expects. None where n is 0."""
+    overconfidence: Interval | None
+    """Confidence less accuracy, with the interval of the accuracy: the scores are given, only whether people
+    agree is chance. Above 0 the model claims more than it keeps. None where n is 0."""
     confusion: list[list[int]]
     """Row: what people say; column: the model's label; both in the order of `labels`."""
 
@@ -80,14 +85,23 @@ class _Cell:
         default_factory=lambda: np.zeros((len(LABELS), len(LABELS)), dtype=np.int64)
     )
     undecided: int = 0
+    confidence: float = 0.0
+    """Sum."""
 
     def figures(self) -> SliceFigures:
         n = int(self.confusion.sum())
+        if not n:
+            return SliceFigures(0, self.undecided, None, None, None, None, self.confusion.tolist())
+        confidence, accuracy = self.confidence / n, wilson(int(np.trace(self.confusion)), n)
         return SliceFigures(
             n=n,
             undecided=self.undecided,
-            accuracy=wilson(int(np.trace(self.confusion)), n) if n else None,
-            macro_f1=bootstrap_macro_f1(self.confusion) if n else None,
+            accuracy=accuracy,
+            macro_f1=bootstrap_macro_f1(self.confusion),
+            confidence=confidence,
+            overconfidence=Interval(
+                confidence - accuracy.value, confidence - accuracy.high, confidence - accuracy.low
+            ),
             confusion=self.confusion.tolist(),
         )
 
@@ -136,10 +150,12 @@ def _of_model(
             if age > seconds:
                 continue
             for name in slices:
+                cell = cells[window][name]
                 if truth is None:
-                    cells[window][name].undecided += 1
+                    cell.undecided += 1
                 else:
-                    cells[window][name].confusion[_INDEX[truth], _INDEX[label.label]] += 1
+                    cell.confusion[_INDEX[truth], _INDEX[label.label]] += 1
+                    cell.confidence += label.score
     return {
         window: {name: cell.figures() for name, cell in by_slice.items()}
         for window, by_slice in cells.items()

@@ -148,7 +148,7 @@ class Loop:
         with self._meter.step("decode"):
             entries = [_entry(record) for record in records]
             prepare(self._serving, entries)
-        self._meter.took(records, sum(self._serving.was_cut(entry.tokens) for entry in entries))
+        self._meter.took(entries, self._serving.was_cut)
         return entries
 
     def _collect(self) -> Answered | None:
