@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import errors  # type: ignore[import-untyped]
 from faust.exceptions import ProducerSendError
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
+from faust.types import TP
+from intervaltree import IntervalTree  # type: ignore[import-untyped]
 
 from worker.errors import DataLossAvertedError, DependencyError, UnansweredError
-from worker.quality.faust_app import create_app, credentials, send
+from worker.quality.faust_app import _Consumer, create_app, credentials, send
 from worker.settings import KafkaSettings, QualitySettings, Settings, TopicSettings
 from worker.types import OutRecord
 
@@ -118,3 +122,23 @@ def test_a_record_that_was_not_taken(reason: Exception, meaning: type[Exception]
 @pytest.mark.parametrize("name", ["faust", "mode", "aiokafka", "aiokafka.consumer.fetcher"])
 def test_the_clients_logs_are_for_what_matters(name: str) -> None:
     assert logging.getLogger(name).getEffectiveLevel() == logging.WARNING
+
+
+def test_a_hole_in_what_is_acknowledged_does_not_stop_commits() -> None:
+    """Markers that are listed twice, and a committed offset that a rebalance took back, left holes for good."""
+    where = TP("corrections", 0)
+    consumer = SimpleNamespace(
+        _committed_offset={where: 356},
+        _acked=defaultdict(list),
+        _acked_index=defaultdict(set),
+        _gap=defaultdict(IntervalTree),
+    )
+    found = []
+    for acked in ([467, 468, 468, 470], [], [471]):
+        consumer._acked[where].extend(acked)
+        consumer._acked_index[where].update(acked)
+        consumer._gap[where].addi(469, 471)
+        found.append(_Consumer._new_offset(consumer, where))  # type: ignore[arg-type]  # all that it uses
+
+    assert found == [471, None, 472]
+    assert consumer._acked_index[where] == set()
