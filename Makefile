@@ -15,7 +15,10 @@ LOCKED = pyproject.toml uv.lock $(UV_READY) | $(BIN)/python
 SYNC = quiet=--quiet; if test -t 2; then quiet=; fi; UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) \
 	$(UV) sync $$quiet --frozen --inexact --no-default-groups --python $(BIN)/python
 
-.PHONY: help install demo test chaos chaos-proofs fuzz trends-proof lint bench pictures clean
+# The last version of MkDocs does not look for changes with click 8.3, unless it is told to.
+SERVE = serve --livereload
+
+.PHONY: help install demo test chaos chaos-proofs fuzz trends-proof lint bench docs pictures clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -53,6 +56,10 @@ lint: $(VENV)/.ready-dev ## check style, types and who imports whom
 bench: $(VENV)/.ready-bench ## measure against the peers: make bench ARGS="stream --json"
 	@$(BIN)/moodstream bench $(ARGS)
 
+docs: $(VENV)/.ready-docs ## this documentation as a site in build/site; make docs ARGS=serve shows it while you write
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs $(or $(patsubst serve,$(SERVE),$(ARGS)),build --strict --quiet)
+	@$(if $(ARGS),,echo "build/site/index.html")
+
 pictures: $(VENV)/.ready-dev ## the README's pictures, from the running demo: needs chromium
 	@$(BIN)/python docs/pictures.py $(ARGS)
 
@@ -66,6 +73,10 @@ $(VENV)/.ready: $(LOCKED)
 
 $(VENV)/.ready-demo: $(LOCKED)
 	@$(SYNC) --extra demo
+	@touch $@
+
+$(VENV)/.ready-docs: $(LOCKED)
+	@$(SYNC) --extra docs
 	@touch $@
 
 $(VENV)/.ready-bench: $(LOCKED)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -15,7 +14,6 @@ from worker.cli import cli
 from worker.errors import ConfigurationError, DataLossAvertedError, DependencyError
 from worker.types import EMOTIONS, LABELS
 
-README = Path(__file__).parents[2] / "README.md"
 SENTENCES = {
     "i feel so happy and cheerful today": "joy",
     "i am heartbroken and i cannot stop crying": "sadness",
@@ -174,13 +172,3 @@ def test_plug_ins_add_commands_at_the_top_and_to_groups(monkeypatch: pytest.Monk
 def plugged() -> None:
     """Stands for a command of another package."""
     click.echo("plugged in")
-
-
-def test_every_command_of_the_readme_exists() -> None:
-    """And every option that it names."""
-    text = README.read_text(encoding="utf-8")
-    commands = set(re.findall(r"(?m)`?moodstream ([a-z]+(?: [a-z]+)?)", text))
-    known = {name if sub is None else f"{name} {sub}" for name, sub in all_commands()}
-    for command in commands:
-        words = command.split()
-        assert command in known or words[0] in known, command
