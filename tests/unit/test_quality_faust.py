@@ -125,7 +125,7 @@ def test_the_clients_logs_are_for_what_matters(name: str) -> None:
 
 
 def test_a_hole_in_what_is_acknowledged_does_not_stop_commits() -> None:
-    """Markers that are listed twice, and a committed offset that a rebalance took back, left holes for good."""
+    """Markers that are listed twice, and a committed offset that a rebalance took back, left holes."""
     where = TP("corrections", 0)
     consumer = SimpleNamespace(
         _committed_offset={where: 356},
