@@ -204,6 +204,59 @@ def swap(
     click.echo(line if as_json else msgspec.json.format(line, indent=2))
 
 
+@bench.command()
+@click.option(
+    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
+)
+@click.option("--slo-ms", metavar="MS", help="The worker's promise.")
+@click.option(
+    "--load",
+    "share",
+    type=click.FloatRange(min=0, max=2, min_open=True),
+    default=0.4,
+    show_default=True,
+    help="Share of the worker's capacity that is sent: with a shadow on every post the work doubles.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=2),
+    default=60.0,
+    show_default=True,
+    help="Without, and with it.",
+)
+@click.option("--backlog", default=15_000, show_default=True, help="Posts to measure the capacity with.")
+@json_option
+@settings_options
+def shadow(
+    *,
+    settings: Settings,
+    texts: Path | None,
+    share: float,
+    seconds: float,
+    backlog: int,
+    as_json: bool,
+) -> None:
+    """How long posts wait beside a shadow on every post, and whether what it is said to answer is right.
+
+    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed).
+    """
+    from worker.bench.shadow import run
+    from worker.bench.texts import read_texts
+    from worker.model.bundled import bundled_model
+
+    found = run(
+        settings,
+        settings.model.path or bundled_model(),
+        read_texts(texts),
+        share=share,
+        seconds=seconds,
+        bootstrap=os.environ.get("KAFKA_BOOTSTRAP"),
+        capacity_posts=backlog,
+    )
+    line = msgspec.json.encode(found)
+    click.echo(line if as_json else msgspec.json.format(line, indent=2))
+
+
 @bench.command("replay")
 @click.option(
     "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."

@@ -97,9 +97,9 @@ def run(
         with started(system, servers, topic, Path(logs)) as at:
             alone = slope(at.committed, capacity_posts, at_most_s=20.0)
             at.await_committed(capacity_posts, _PATIENCE_S)
-            capacity = throughput(*_answered(at, Load(texts, _OVERLOAD * alone, seconds), servers, topic))
+            capacity = throughput(*answered(at, Load(texts, _OVERLOAD * alone, seconds), servers, topic))
             loads = [
-                waits(share, *_answered(at, Load(texts, share * capacity, seconds), servers, topic))
+                waits(share, *answered(at, Load(texts, share * capacity, seconds), servers, topic))
                 for share in track(shares, console=Console(stderr=True), description="measuring")
             ]
     return Found(slo_ms, round(capacity, 1), loads)
@@ -151,7 +151,7 @@ def waits(share: float, due: NDArray[np.float64], arrived: NDArray[np.float64]) 
     )
 
 
-def _answered(
+def answered(
     at: Started, load: Load, servers: str, topic: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Send a load; (n,) when each post was due and (n,) when its label arrived, in monotonic seconds."""

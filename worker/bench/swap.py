@@ -79,7 +79,7 @@ def run(
         tempfile.TemporaryDirectory(prefix="moodstream-bench-") as folder,
     ):
         store, run_id = _store(model, Path(folder) / "store"), f"bench-{time.time_ns()}"
-        control = _control_topic(servers, f"{run_id}-control")
+        control = control_topic(servers, f"{run_id}-control")
         environment = {"MOODSTREAM_TOPICS__CONTROL": control, "MOODSTREAM_MODEL__STORE": str(store)}
         if settings.batch.slo_ms is not None:
             environment["MOODSTREAM_BATCH__SLO_MS"] = str(settings.batch.slo_ms)
@@ -94,8 +94,8 @@ def run(
             due = due + reader.start()
             sender = threading.Thread(target=send, args=(servers, topic, run_id, texts, due), daemon=True)
             sender.start()
-            operating = _settings(settings, servers, control, at.group)
-            swaps = list(_swaps(operating, promotions, seconds, until=float(due[-1])))
+            told = operating(settings, servers, control, at.group)
+            swaps = list(_swaps(told, promotions, seconds, until=float(due[-1])))
             sender.join()
             arrived = reader.finish(_PATIENCE_S)
     return _found(capacity, due, arrived, reader, swaps)
@@ -167,13 +167,15 @@ def _store(model: Path, store: Path) -> Path:
     return store
 
 
-def _control_topic(servers: str, name: str) -> str:
+def control_topic(servers: str, name: str) -> str:
+    """Create it; answers its name."""
     admin = AdminClient({"bootstrap.servers": servers})
     admin.create_topics([NewTopic(name, 1, 1)])[name].result()
     return name
 
 
-def _settings(settings: Settings, servers: str, control: str, group: str) -> Settings:
+def operating(settings: Settings, servers: str, control: str, group: str) -> Settings:
+    """As an operator of the benchmark's worker would set them."""
     return settings.model_copy(
         update={
             "kafka": settings.kafka.model_copy(update={"bootstrap_servers": servers}),

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
 import msgspec
+from rich.console import Console
+from rich.progress import wrap_file
 
 from worker.clock import SystemClock
+from worker.model.classifier import Classifier
 from worker.replay.offline import run_offline
 from worker.settings import Settings
 from worker.stream.role import open_classifier
@@ -19,7 +27,14 @@ def classify_lines(source: BinaryIO, target: TextIO, settings: Settings, *, as_j
     A line that cannot be labelled is answered in its place: an object with `error`, or `-` and the reason.
     """
     classifier = open_classifier(settings)
-    values = (_value(index, line) for index, line in enumerate(source))
+    with _watched(source, target) as lines:
+        _label(lines, target, classifier, settings, as_json=as_json)
+
+
+def _label(
+    lines: BinaryIO, target: TextIO, classifier: Classifier, settings: Settings, *, as_json: bool
+) -> None:
+    values = (_value(index, line) for index, line in enumerate(lines))
     for record in run_offline(values, classifier, settings, SystemClock()):
         if record.topic == settings.topics.labels and record.value is not None:
             label = msgspec.json.decode(record.value, type=Label)
@@ -31,6 +46,30 @@ def classify_lines(source: BinaryIO, target: TextIO, settings: Settings, *, as_j
                 (msgspec.json.encode({"error": reason}).decode() if as_json else f"-\t{reason}") + "\n"
             )
     target.flush()
+
+
+@contextmanager
+def _watched(source: BinaryIO, target: TextIO) -> Iterator[BinaryIO]:
+    """The source, with a bar on standard error of how much of a file is read, where somebody watches.
+
+    Not where the answers go to the same terminal: they show it themselves.
+    """
+    console = Console(file=sys.stderr)
+    size = _size(source)
+    if size is None or not console.is_terminal or target.isatty():
+        yield source
+        return
+    with wrap_file(source, total=size, console=console, description="labelling", transient=True) as lines:
+        yield lines
+
+
+def _size(source: BinaryIO) -> int | None:
+    """In bytes; None for what is no file."""
+    try:
+        found = os.fstat(source.fileno())
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _value(index: int, line: bytes) -> bytes:
