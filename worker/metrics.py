@@ -153,7 +153,8 @@ HTTP_SECONDS = _histogram("http_request_seconds", "Time to answer an API request
 SOURCE_ITEMS = _counter(
     "source_items",
     "What a feed has written into its topic: sent, and of that unreadable. Of a webhook also refused (not "
-    "signed) and unconfirmed.",
+    "signed) and unconfirmed; of Mastodon and X duplicate (came again, was not written) and error (X said "
+    "that something is wrong).",
     "feed",
     "outcome",
 )

@@ -185,3 +185,8 @@ def test_a_mastodon_status_loses_its_html() -> None:
     )
     assert post(value).text == "a & b\nc\nd"
     assert post(value).source == "mastodon"
+
+
+def test_a_character_with_thousands_of_digits_is_none() -> None:
+    value = b'{"id":"9","content":"sad &#%s;","account":{"id":"5"}}' % (b"1" * 5000)
+    assert post(value).text == "sad \ufffd"

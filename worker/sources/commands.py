@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -21,12 +21,16 @@ from worker.errors import ConfigurationError
 from worker.interrupts import interrupts
 from worker.options import json_option, settings_options
 from worker.settings import Settings
+from worker.sources.edges import Around
 from worker.sources.files import FileFeed, StreamFeed
 from worker.sources.forward import Forward, Sent
 from worker.sources.lines import FORMATS, Format
 from worker.sources.outlet import Outlet
 from worker.sources.timing import Timing
 from worker.types import Post
+
+if TYPE_CHECKING:
+    from worker.sources.role import Wanted
 
 _WAIT_S = 30.0
 
@@ -189,12 +193,106 @@ def bluesky(
     """Posts and deletions of Bluesky (Jetstream), each once: it goes on from its cursor after any break."""
     _check_name(name)
     if importlib.util.find_spec("websockets") is None:
-        raise ConfigurationError(["moodstream source needs websockets: pip install 'moodstream[sources]'"])
-    from worker.process import run_role
-    from worker.sources.bluesky import SERVER
-    from worker.sources.role import Wanted, run
+        raise ConfigurationError(
+            ["moodstream source bluesky needs websockets: pip install 'moodstream[sources]'"]
+        )
+    from worker.sources.bluesky import SERVER, BlueskyFeed
+    from worker.sources.role import Wanted
 
-    wanted = Wanted(topic or settings.topics.inputs[0], langs, server or SERVER, name)
+    def feed(around: Around) -> BlueskyFeed:
+        return BlueskyFeed(
+            around.clock, around.stop, server=server or SERVER, langs=langs, name=name, told=around.told
+        )
+
+    _run(settings, Wanted(topic or settings.topics.inputs[0], "bluesky", feed, name))
+
+
+@source.command()
+@click.option("--topic", help="The topic that is written to; the first of topics.inputs where not given.")
+@click.option(
+    "--lang",
+    "langs",
+    multiple=True,
+    metavar="CODE",
+    help="Only statuses in this language, such as en; again for more.",
+)
+@click.option("--tag", help="Only statuses with this hashtag.")
+@click.option("--local", is_flag=True, help="Only what is written on this server.")
+@click.option(
+    "--name", default="mastodon", show_default=True, help="Of the cursor: another for another server."
+)
+@settings_options
+def mastodon(
+    *,
+    settings: Settings,
+    topic: str | None,
+    langs: tuple[str, ...],
+    tag: str | None,
+    local: bool,
+    name: str,
+) -> None:
+    """Statuses and deletions of a Mastodon server (source.mastodon.server); fetches what it missed."""
+    _check_name(name)
+    mine = settings.source.mastodon
+    tag = None if tag is None else tag.removeprefix("#")
+    problems = []
+    if mine.server is None:
+        problems.append("source.mastodon.server (MOODSTREAM_SOURCE__MASTODON__SERVER): which server?")
+    if tag is not None and not re.fullmatch(r"\w{1,100}", tag):
+        problems.append(f"--tag {tag}: a hashtag has letters, digits and _")
+    if problems or mine.server is None:
+        raise ConfigurationError(problems)
+    from worker.sources.api import Api
+    from worker.sources.mastodon import Apis, Asked, MastodonFeed
+    from worker.sources.role import Wanted
+    from worker.sources.window import Window
+
+    window = Window(settings.source.window)
+    apis = Apis(Api(mine.server, mine.token), Api(mine.streaming_server or mine.server, mine.token))
+    languages = frozenset(lang.lower() for lang in langs)
+    asked = Asked(tag, local, languages, mine.edits == "on", mine.gap_minutes * 60.0)
+
+    def feed(around: Around) -> MastodonFeed:
+        return MastodonFeed(apis, asked, window, around, name=name)
+
+    _run(settings, Wanted(topic or settings.topics.inputs[0], "mastodon", feed, name, window))
+
+
+@source.command()
+@click.option("--topic", help="The topic that is written to; the first of topics.inputs where not given.")
+@click.option(
+    "--name", default="x", show_default=True, help="Of this source: another for another app's stream."
+)
+@settings_options
+def x(settings: Settings, topic: str | None, name: str) -> None:
+    """Posts of X that match the rules of source.x.rules_file (API v2, filtered stream); at least once."""
+    _check_name(name)
+    mine = settings.source.x
+    if mine.token is None:
+        raise ConfigurationError(
+            ["source.x.token (MOODSTREAM_SOURCE__X__TOKEN): X wants the bearer token of your app"]
+        )
+    from worker.sources.api import Api
+    from worker.sources.role import Wanted
+    from worker.sources.window import Window
+    from worker.sources.x import XFeed
+    from worker.sources.x_rules import read_rules
+
+    rules = None if mine.rules_file is None else read_rules(mine.rules_file, name)
+    window = Window(settings.source.window)
+    api = Api(mine.server, mine.token)
+
+    def feed(around: Around) -> XFeed:
+        return XFeed(api, rules, window, around, backfill_minutes=mine.backfill_minutes, name=name)
+
+    _run(settings, Wanted(topic or settings.topics.inputs[0], "x", feed, name, window))
+
+
+def _run(settings: Settings, wanted: Wanted) -> None:
+    """Run a source until it is told to stop."""
+    from worker.process import run_role
+    from worker.sources.role import run
+
     run_role(
         "source",
         lambda settings, metrics, clock, stop: run(settings, metrics, clock, stop, wanted=wanted),

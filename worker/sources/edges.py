@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
+
+from worker.clock import Clock
 
 
 class Item(NamedTuple):
     """One thing that a feed has given."""
 
     value: bytes | None
-    """What is written to the topic; None: nothing, only the cursor moves on."""
+    """What is written to the topic; None: nothing, only the cursor moves on, unless `deletes`."""
     key: bytes | None = None
     """Of the record: items of one key stay in order."""
     cursor: int | None = None
@@ -19,6 +22,24 @@ class Item(NamedTuple):
     """When it was written, in seconds since the epoch, where that is known."""
     readable: bool = True
     """Whether a worker will find a post or a deletion in it; what it does not becomes a dead letter there."""
+    deletes: bool = False
+    """A null value is written: what has this key was taken back."""
+
+    @property
+    def written(self) -> bool:
+        """Whether a record comes of it."""
+        return self.value is not None or self.deletes
+
+
+class Around(NamedTuple):
+    """What a role gives its feed."""
+
+    clock: Clock
+    stop: threading.Event
+    told: Callable[[bool, str], None] = lambda up, why: None
+    """Whether where it reads from answers, and why not, at each change."""
+    counted: Callable[[str], None] = lambda outcome: None
+    """Outcomes of what is not written: see `worker.metrics.SOURCE_ITEMS`."""
 
 
 class Feed(Protocol):

@@ -111,6 +111,6 @@ class Forward:
         if not batch.items:
             return
         self._outlet.send(batch.items)
-        self.sent.items += sum(item.value is not None for item in batch.items)
+        self.sent.items += sum(item.written for item in batch.items)
         self.sent.unreadable += sum(not item.readable for item in batch.items)
         self._told(batch.items[-1], self.sent)

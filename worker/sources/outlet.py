@@ -81,7 +81,7 @@ class Outlet:
             DependencyError: no broker answered in time, or it refused.
             DataLossAvertedError: a later process of this feed has taken over.
         """
-        records = [OutRecord(self._topic, item.key, item.value) for item in items if item.value is not None]
+        records = [OutRecord(self._topic, item.key, item.value) for item in items if item.written]
         cursors = [item.cursor for item in items if item.cursor is not None]
         self._publisher.send(records, {self._at: cursors[-1]} if cursors else {})
 

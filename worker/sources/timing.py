@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 from worker.clock import Clock
 from worker.sources.edges import Item
+
+_TURN_S = 0.2
 
 
 class Timing:
@@ -30,3 +35,12 @@ class Timing:
     def sent(self) -> None:
         """One more was sent. A feed that stood still may catch up a second's worth, not more."""
         self._next = max(self._next, self._clock.monotonic() - 1.0) + self._gap_s
+
+
+def pause(clock: Clock, stop: threading.Event, seconds: float) -> Iterator[None]:
+    """Wait so long, or until `stop` is set; now and then a turn, for what must not wait meanwhile."""
+    until = clock.monotonic() + seconds
+    yield None
+    while not stop.is_set() and (left_s := until - clock.monotonic()) > 0:
+        clock.sleep(min(left_s, _TURN_S))
+        yield None

@@ -5,12 +5,11 @@ Only records that are not a plain post come here, so a stream of plain posts pay
 
 from __future__ import annotations
 
-import html
-import re
 from datetime import datetime
 
 import msgspec
 
+from worker.stream.markup import plain_text
 from worker.types import Post, Short
 
 
@@ -75,8 +74,6 @@ _X_DECODER = msgspec.json.Decoder(_X)
 _BLUESKY_DECODER = msgspec.json.Decoder(_Bluesky)
 _MASTODON_DECODER = msgspec.json.Decoder(_Mastodon)
 _POSTS = "app.bsky.feed.post"
-_BREAK = re.compile(r"</p>|<br ?/?>", re.IGNORECASE)
-_TAG = re.compile(r"<[^>]{0,2000}>")
 
 
 def unwrap(value: bytes) -> Post | Deleted | None:
@@ -126,10 +123,9 @@ def _from_bluesky(value: bytes) -> Post | Deleted | None:
 
 def _from_mastodon(value: bytes) -> Post:
     status = _MASTODON_DECODER.decode(value)
-    text = html.unescape(_TAG.sub("", _BREAK.sub("\n", status.content))).strip()
     return Post(
         id=status.id,
-        text=text,
+        text=plain_text(status.content),
         created_at=status.created_at,
         author_id=status.account.id,
         lang=status.language,

@@ -59,7 +59,7 @@ def _source(settings: Settings) -> tuple[Acl, ...]:
 
 
 def _send(settings: Settings) -> tuple[Acl, ...]:
-    # Read: its group commits the source's cursor on the topic.
+    # Read: its group commits the source's cursor on the topic, and some read back what they have written.
     return (
         Acl("Read", "topic", settings.topics.inputs),
         Acl("Write", "topic", settings.topics.inputs),
