@@ -30,9 +30,10 @@ _data_folder = Path(os.environ.get("MOODSTREAM_TEST_DATA") or Path(__file__).par
 def pytest_configure(config: pytest.Config) -> None:
     # kafka-python 3.0 reads its schemas with functions that Python 3.11 deprecated and 3.13 took back.
     config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
-    if os.environ.get("MOODSTREAM_TEST_STRICT") == "1":
-        hypothesis.settings.register_profile("strict", derandomize=True)
-        hypothesis.settings.load_profile("strict")
+    # No deadline: how long an example takes says how busy the machine is.
+    strict = os.environ.get("MOODSTREAM_TEST_STRICT") == "1"
+    hypothesis.settings.register_profile("moodstream", derandomize=strict, deadline=None)
+    hypothesis.settings.load_profile("moodstream")
 
 
 @pytest.fixture(scope="module")

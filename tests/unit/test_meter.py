@@ -37,10 +37,11 @@ def test_words_and_pieces_of_one_post_in_sixteen_are_counted() -> None:
 
     meter.took([post(4, 6), *[post(9, 9)] * 15, post(3, 3), *[post(9, 9)] * 15], was_cut)
     meter.took([bad()], was_cut)
+    meter.took([Entry(Record("tweets", 0, 0, b"k", b"", 0), Post(id=1, text="a b"), tokens=[])], was_cut)
     meter.took([post(30, LONGEST - 2)], was_cut)  # cut: nobody knows how many pieces it would have had
 
     shown = generate_latest(metrics.registry).decode()
     assert "moodstream_words_total 7.0" in shown
     assert "moodstream_word_pieces_total 9.0" in shown
     assert "moodstream_texts_truncated_total 1.0" in shown
-    assert 'moodstream_records_consumed_total{topic="tweets"} 34.0' in shown
+    assert 'moodstream_records_consumed_total{topic="tweets"} 35.0' in shown

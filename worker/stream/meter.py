@@ -64,7 +64,7 @@ class Meter:
             self._consumed.labels(topic).inc(n)
         self._truncated.inc(sum(was_cut(entry.tokens) for entry in entries))
         for entry in entries[::_COUNTED]:
-            if isinstance(entry.what, Post) and not was_cut(entry.tokens):
+            if isinstance(entry.what, Post) and len(entry.tokens) > _ENDS and not was_cut(entry.tokens):
                 self._words.inc(len(entry.what.text.split()))
                 self._pieces.inc(len(entry.tokens) - _ENDS)
 

@@ -1,0 +1,1 @@
+"""A long replay, killed and resumed, held against scikit-learn."""
