@@ -17,7 +17,7 @@ from tests.support.labels import label
 from tests.support.receiver import receiving
 from tests.support.waiting import eventually
 from worker.clock import SystemClock
-from worker.local.processes import free_port
+from worker.local.processes import free_port, listening
 from worker.local.redis import RealRedis
 from worker.metrics import Metrics
 from worker.process import Stop
@@ -29,8 +29,12 @@ HOUR = 3600
 
 
 def labels(now: float, score: float = 0.9) -> Iterator[bytes]:
-    """Ten usual hours, and in the last half hour five times the anger, with this confidence."""
-    for second in range(int(now - 10 * HOUR), int(now - 300), 30):
+    """Twelve usual hours, and in the last half hour five times the anger, with this confidence.
+
+    Labels are compared with those before the hours that are looked at, which begin up to three and a half
+    hours ago: of them 1,000 are wanted, whatever the minute of the hour.
+    """
+    for second in range(int(now - 12 * HOUR), int(now - 300), 30):
         yield label("joy", at=second)
         if second % 120 < 30:
             yield label("anger", at=second)
@@ -41,7 +45,11 @@ def labels(now: float, score: float = 0.9) -> Iterator[bytes]:
 
 @contextmanager
 def role(settings: Settings) -> Iterator[str]:
-    """An instance of the role on a port of its own; its address."""
+    """An instance of the role on a port of its own; its address, once it answers there.
+
+    Not two at once: FastAPI hushes a warning for the whole process while it builds an application, and of two
+    threads that do, one hears it.
+    """
     http = settings.trends.http.model_copy(update={"port": free_port()})
     trends = settings.trends.model_copy(update={"http": http})
     stop = Stop(SystemClock())
@@ -49,6 +57,7 @@ def role(settings: Settings) -> Iterator[str]:
     thread = threading.Thread(target=run, args=(mine, Metrics(), SystemClock(), stop))
     thread.start()
     try:
+        eventually(lambda: listening(http.port), within_s=30)
         yield f"http://127.0.0.1:{http.port}"
     finally:
         stop.set()
