@@ -1,0 +1,77 @@
+"""Every setting of every role, in one frozen tree, read once.
+
+Order, strongest first: command-line flags, `MOODSTREAM_SECTION__NAME` environment variables, defaults.
+All that is wrong is reported at once, each problem with the setting's name and an accepted value.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from worker.settings.base import HttpSettings, Section
+from worker.settings.kafka import KafkaSettings, TopicSettings
+from worker.settings.quality import QualityHttpSettings, QualitySettings, ReviewSettings
+from worker.settings.source import MastodonSettings, SourceHttpSettings, SourceSettings, XSettings
+from worker.settings.trends import AlertSettings, RedisSettings, TrendsHttpSettings, TrendsSettings
+from worker.settings.worker import (
+    BatchSettings,
+    DeadLetterSettings,
+    ModelSettings,
+    WorkerHttpSettings,
+    WorkerSettings,
+)
+
+ENV_PREFIX = "MOODSTREAM_"
+
+
+class LogSettings(Section):
+    """Logs go to standard error, one JSON object a line unless a person is watching."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level.")
+    format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="auto: text on a terminal, JSON elsewhere."
+    )
+
+
+class Settings(Section):
+    """The whole tree. Build it with `load`, once, and pass it in."""
+
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicSettings = TopicSettings()
+    model: ModelSettings = ModelSettings()
+    batch: BatchSettings = BatchSettings()
+    worker: WorkerSettings = WorkerSettings()
+    redis: RedisSettings = RedisSettings()
+    trends: TrendsSettings = TrendsSettings()
+    source: SourceSettings = SourceSettings()
+    review: ReviewSettings = ReviewSettings()
+    quality: QualitySettings = QualitySettings()
+    log: LogSettings = LogSettings()
+
+
+__all__ = [
+    "ENV_PREFIX",
+    "AlertSettings",
+    "BatchSettings",
+    "DeadLetterSettings",
+    "HttpSettings",
+    "KafkaSettings",
+    "LogSettings",
+    "MastodonSettings",
+    "ModelSettings",
+    "QualityHttpSettings",
+    "QualitySettings",
+    "RedisSettings",
+    "ReviewSettings",
+    "Settings",
+    "SourceHttpSettings",
+    "SourceSettings",
+    "TopicSettings",
+    "TrendsHttpSettings",
+    "TrendsSettings",
+    "WorkerHttpSettings",
+    "WorkerSettings",
+    "XSettings",
+]
