@@ -173,7 +173,7 @@ def taken(source: MastodonFeed, cursor: int | None, n: int, stop: threading.Even
     given = source.items(cursor)
     items = [item for _, item in zip(range(n), written(given), strict=False)]
     stop.set()
-    given.close()  # type: ignore[attr-defined]
+    given.close()
     return items
 
 

@@ -108,7 +108,7 @@ def first(source: XFeed, stop: threading.Event) -> Item:
     given = source.items(None)
     item = next(item for item in given if item is not None)
     stop.set()
-    given.close()  # type: ignore[attr-defined]
+    given.close()
     return item
 
 

@@ -240,7 +240,7 @@ def test_a_frame_that_is_no_event_is_kept_for_the_dead_letters() -> None:
         given = feed(server, stop).items(None)
         first, second = (next(item for item in given if item is not None) for _ in range(2))
         stop.set()
-        given.close()  # type: ignore[attr-defined]
+        given.close()
     assert (first.value, first.readable, first.cursor) == (b"not json", False, None)
     assert (second.key, second.cursor) == (b"at://did:plc:1/app.bsky.feed.post/r", 2)
     assert server.asked[0] == {"wantedCollections": ["app.bsky.feed.post"]}
@@ -258,6 +258,6 @@ def test_the_cursor_is_asked_for_and_passed_over() -> None:
         given = feed(server, stop).items(10_000_000)
         item = next(item for item in given if item is not None)
         stop.set()
-        given.close()  # type: ignore[attr-defined]
+        given.close()
     assert server.asked[0]["cursor"] == ["5000000"]
     assert item.cursor == 11_000_000

@@ -91,14 +91,8 @@ class Mastodon(StreamingServer):
         self._timeline: dict[int, bytes] = {}
         self.asked: list[str] = []
         """Paths with their queries, in the order of requests."""
-        self.connections = 0
-        """Streams that were opened."""
         for _ in range(before):
             self._happen()
-
-    def broken(self, times: int) -> bool:
-        """Whether at least so many streams have ended."""
-        return self.connections > times
 
     @property
     def is_over(self) -> bool:

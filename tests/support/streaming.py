@@ -103,6 +103,8 @@ class StreamingServer:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.closing = threading.Event()
+        self.connections = 0
+        """Streams that were opened."""
         self.broke = False
         """Whether the server itself has failed, which no test expects."""
         self._server = _Server(("127.0.0.1", 0), Exchange)
@@ -112,6 +114,10 @@ class StreamingServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
+
+    def broken(self, times: int) -> bool:
+        """Whether at least so many streams have ended."""
+        return self.connections > times
 
     def serve(self, exchange: Exchange) -> None:
         raise NotImplementedError

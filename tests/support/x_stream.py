@@ -75,16 +75,10 @@ class XStream(StreamingServer):
         self.rules = [dict(rule) for rule in rules]
         self.changes: list[Any] = []
         """What was asked of the rules."""
-        self.connections = 0
-        """Streams that were opened."""
         self.queries: list[dict[str, str]] = []
         """Of each of them."""
         self.seen: set[bytes] = set()
         """Lines that were brought whole."""
-
-    def broken(self, times: int) -> bool:
-        """Whether at least so many streams have ended."""
-        return self.connections > times
 
     @property
     def is_over(self) -> bool:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import pytest
 
@@ -18,7 +18,7 @@ class Listed:
     def __init__(self, items: Sequence[Item | None]) -> None:
         self._items = items
 
-    def items(self, cursor: int | None) -> Iterator[Item | None]:
+    def items(self, cursor: int | None) -> Generator[Item | None]:
         yield from self._items
 
 
@@ -64,7 +64,7 @@ def test_told_to_stop_it_sends_what_it_has_taken() -> None:
     noted, stop = Noted(clock), threading.Event()
 
     class Stopping(Listed):
-        def items(self, cursor: int | None) -> Iterator[Item | None]:
+        def items(self, cursor: int | None) -> Generator[Item | None]:
             yield Item(b"a", cursor=1)
             stop.set()
             yield Item(b"b", cursor=2)

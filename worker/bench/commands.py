@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -12,6 +14,32 @@ from rich.console import Console
 from worker.options import json_option, settings_options
 from worker.settings import Settings
 
+FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
+
+_texts_option = click.option(
+    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
+)
+_slo_option = click.option("--slo-ms", metavar="MS", help="The worker's promise.")
+_backlog_option = click.option(
+    "--backlog", default=15_000, show_default=True, help="Posts to measure the capacity with."
+)
+
+
+def _load_option(default: float, why: str = "") -> Callable[[FC], FC]:
+    return click.option(
+        "--load",
+        "share",
+        type=click.FloatRange(min=0, max=2, min_open=True),
+        default=default,
+        show_default=True,
+        help=f"Share of the worker's capacity that is sent{why}.",
+    )
+
+
+def _tell(found: msgspec.Struct, *, as_json: bool) -> None:
+    line = msgspec.json.encode(found)
+    click.echo(line if as_json else msgspec.json.format(line, indent=2))
+
 
 @click.group()
 def bench() -> None:
@@ -19,9 +47,7 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option(
-    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
-)
+@_texts_option
 @click.option(
     "--records", default=400_000, show_default=True, help="Posts preloaded for the fastest systems."
 )
@@ -45,9 +71,7 @@ def stream(settings: Settings, texts: Path | None, records: int, as_json: bool) 
 
 
 @bench.command()
-@click.option(
-    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
-)
+@_texts_option
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.1),
@@ -98,9 +122,7 @@ def cpu(
 
 
 @bench.command()
-@click.option(
-    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
-)
+@_texts_option
 @click.option(
     "--slo-ms", metavar="MS", help="The worker's promise; without it batches are as large as allowed."
 )
@@ -155,21 +177,12 @@ def latency(
 
 
 @bench.command()
-@click.option(
-    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
-)
-@click.option("--slo-ms", metavar="MS", help="The worker's promise.")
-@click.option(
-    "--load",
-    "share",
-    type=click.FloatRange(min=0, max=2, min_open=True),
-    default=0.8,
-    show_default=True,
-    help="Share of the worker's capacity that is sent.",
-)
+@_texts_option
+@_slo_option
+@_load_option(0.8)
 @click.option("--seconds", type=click.FloatRange(min=5), default=300.0, show_default=True, help="How long.")
 @click.option("--promotions", type=click.IntRange(min=3), default=20, show_default=True, help="How many.")
-@click.option("--backlog", default=15_000, show_default=True, help="Posts to measure the capacity with.")
+@_backlog_option
 @json_option
 @settings_options
 def swap(
@@ -200,23 +213,13 @@ def swap(
         bootstrap=os.environ.get("KAFKA_BOOTSTRAP"),
         capacity_posts=backlog,
     )
-    line = msgspec.json.encode(found)
-    click.echo(line if as_json else msgspec.json.format(line, indent=2))
+    _tell(found, as_json=as_json)
 
 
 @bench.command()
-@click.option(
-    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
-)
-@click.option("--slo-ms", metavar="MS", help="The worker's promise.")
-@click.option(
-    "--load",
-    "share",
-    type=click.FloatRange(min=0, max=2, min_open=True),
-    default=0.4,
-    show_default=True,
-    help="Share of the worker's capacity that is sent: with a shadow on every post the work doubles.",
-)
+@_texts_option
+@_slo_option
+@_load_option(0.4, ": with a shadow on every post the work doubles")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=2),
@@ -224,7 +227,7 @@ def swap(
     show_default=True,
     help="Without, and with it.",
 )
-@click.option("--backlog", default=15_000, show_default=True, help="Posts to measure the capacity with.")
+@_backlog_option
 @json_option
 @settings_options
 def shadow(
@@ -253,14 +256,11 @@ def shadow(
         bootstrap=os.environ.get("KAFKA_BOOTSTRAP"),
         capacity_posts=backlog,
     )
-    line = msgspec.json.encode(found)
-    click.echo(line if as_json else msgspec.json.format(line, indent=2))
+    _tell(found, as_json=as_json)
 
 
 @bench.command("replay")
-@click.option(
-    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
-)
+@_texts_option
 @click.option("--records", default=50_000, show_default=True, help="Posts in the topic.")
 @click.option(
     "--seconds",
@@ -297,9 +297,7 @@ def bench_replay(
 
 
 @bench.command()
-@click.option(
-    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
-)
+@_texts_option
 @click.option("--records", default=1_000_000, show_default=True, help="Posts of the backlog.")
 @click.option(
     "--seconds",
@@ -327,9 +325,7 @@ def memory(*, texts: Path | None, records: int, seconds: float, as_json: bool) -
 
 
 @bench.command("trends")
-@click.option(
-    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
-)
+@_texts_option
 @click.option(
     "--records", default=1_000_000, show_default=True, help="Labels without text; half as many with text."
 )
@@ -375,9 +371,7 @@ def bench_trends(
 
 
 @bench.command()
-@click.option(
-    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
-)
+@_texts_option
 @click.option("--labels", default=200_000, show_default=True, help="Labels of two weeks.")
 @click.option("--queries", default=100, show_default=True, help="Tracked queries.")
 @click.option("--asked", default=500, show_default=True, help="How often each kind of question is asked.")

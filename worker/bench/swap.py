@@ -8,21 +8,20 @@ that were due from a promotion to the worker's answer, and a second beyond, is h
 from __future__ import annotations
 
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import numpy as np
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
 from worker.bench.latency import Load, Reader, schedule, send
-from worker.bench.stream import System, kafka, preload, slope, started
+from worker.bench.operated import PATIENCE_S, operated
 from worker.clock import SystemClock
 from worker.control.follow import watched
 from worker.control.promote import promoted
@@ -31,7 +30,6 @@ from worker.model.artifact import load, write_manifest
 from worker.settings import Settings
 
 _SETTLING_S = 1.0
-_PATIENCE_S = 60.0
 _VERSIONS = ("bench-a", "bench-b")
 _DAMAGED = "bench-damaged"
 
@@ -74,31 +72,19 @@ def run(
     Raises:
         DependencyError: the worker or Kafka failed, or did not answer a promotion.
     """
-    with (
-        kafka(bootstrap, enduring=False) as servers,
-        tempfile.TemporaryDirectory(prefix="moodstream-bench-") as folder,
-    ):
-        store, run_id = _store(model, Path(folder) / "store"), f"bench-{time.time_ns()}"
-        control = control_topic(servers, f"{run_id}-control")
-        environment = {"MOODSTREAM_TOPICS__CONTROL": control, "MOODSTREAM_MODEL__STORE": str(store)}
-        if settings.batch.slo_ms is not None:
-            environment["MOODSTREAM_BATCH__SLO_MS"] = str(settings.batch.slo_ms)
-        topic = f"{run_id}-posts"
-        preload(servers, topic, texts, capacity_posts)
-        system = System("moodstream", ["-m", "worker", "worker"], environment, capacity_posts)
-        with started(system, servers, topic, Path(folder)) as at:
-            capacity = slope(at.committed, capacity_posts, at_most_s=20.0)
-            at.await_committed(capacity_posts, _PATIENCE_S)
-            due = schedule(Load(texts, share * capacity, seconds))
-            reader = Reader(servers, at.out, run_id, len(due))
-            due = due + reader.start()
-            sender = threading.Thread(target=send, args=(servers, topic, run_id, texts, due), daemon=True)
-            sender.start()
-            told = operating(settings, servers, control, at.group)
-            swaps = list(_swaps(told, promotions, seconds, until=float(due[-1])))
-            sender.join()
-            arrived = reader.finish(_PATIENCE_S)
-    return _found(capacity, due, arrived, reader, swaps)
+    stocked = partial(_stock, model)
+    with operated(settings, stocked, texts, bootstrap=bootstrap, capacity_posts=capacity_posts) as one:
+        due = schedule(Load(texts, share * one.capacity, seconds))
+        run_id = f"swap-{time.time_ns()}"
+        reader = Reader(one.servers, one.at.out, run_id, len(due))
+        due = due + reader.start()
+        sending = (one.servers, one.topic, run_id, texts, due)
+        sender = threading.Thread(target=send, args=sending, daemon=True)
+        sender.start()
+        swaps = list(_swaps(one.settings, promotions, seconds, until=float(due[-1])))
+        sender.join()
+        arrived = reader.finish(PATIENCE_S)
+    return _found(one.capacity, due, arrived, reader, swaps)
 
 
 class _Swap(msgspec.Struct):
@@ -114,11 +100,11 @@ def _swaps(settings: Settings, promotions: int, seconds: float, *, until: float)
     names = [f"bench@{_VERSIONS[number % 2]}" for number in range(promotions)]
     names[len(names) // 2] = f"bench@{_DAMAGED}"
     shown = track(names, console=Console(stderr=True), description="swapping")
-    with watched(settings, wait_s=_PATIENCE_S) as board:
+    with watched(settings, wait_s=PATIENCE_S) as board:
         for name in shown:
             time.sleep(max(0.0, min(every_s, until - time.monotonic())))
             start = time.monotonic()
-            outcome = promoted(settings, board, name, within_s=_PATIENCE_S, clock=clock)
+            outcome = promoted(settings, board, name, within_s=PATIENCE_S, clock=clock)
             if outcome.silent:
                 raise DependencyError("the worker", f"did not answer the promotion of {name}")
             yield _Swap(start, time.monotonic(), bool(outcome.refused))
@@ -153,7 +139,7 @@ def _found(
     )
 
 
-def _store(model: Path, store: Path) -> Path:
+def _stock(model: Path, store: Path) -> None:
     """The model under two versions, and under a third with one bit of its weights turned over."""
     for version in (*_VERSIONS, _DAMAGED):
         folder = store / version
@@ -164,22 +150,3 @@ def _store(model: Path, store: Path) -> Path:
     raw = bytearray(weights.read_bytes())
     raw[-1] ^= 1
     weights.write_bytes(raw)
-    return store
-
-
-def control_topic(servers: str, name: str) -> str:
-    """Create it; answers its name."""
-    admin = AdminClient({"bootstrap.servers": servers})
-    admin.create_topics([NewTopic(name, 1, 1)])[name].result()
-    return name
-
-
-def operating(settings: Settings, servers: str, control: str, group: str) -> Settings:
-    """As an operator of the benchmark's worker would set them."""
-    return settings.model_copy(
-        update={
-            "kafka": settings.kafka.model_copy(update={"bootstrap_servers": servers}),
-            "topics": settings.topics.model_copy(update={"control": control}),
-            "worker": settings.worker.model_copy(update={"group_id": group}),
-        }
-    )

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 from worker.local.kafka import RealKafka, new_cluster_id
 from worker.local.processes import HOST, free_port
+from worker.local.server import Startable
 
 DIRECT = "DIRECT"
 """The listener of brokers among themselves, and of clients that no proxy stands before."""
@@ -23,7 +22,7 @@ _PORTS = (10_000, 20_000)
 _KEPT = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
 
 
-class KafkaCluster:
+class KafkaCluster(Startable):
     """`nodes` Kafka nodes; where there are three, all is kept three times and confirmed by two.
 
     Args:
@@ -92,19 +91,6 @@ class KafkaCluster:
 
     def __iter__(self) -> Iterator[RealKafka]:
         return iter(self.nodes)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _replicated(nodes: int) -> dict[str, str]:

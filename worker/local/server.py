@@ -14,7 +14,32 @@ from typing import ClassVar, Self
 from worker.local.processes import ChildProcess, free_port, listening
 
 
-class LocalServer(ABC):
+class Startable(ABC):
+    """What is started at the beginning of a `with` and closed at its end, or where its start fails."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start, and return once it is ready."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End at once, and leave nothing behind."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class LocalServer(Startable):
     """A real server for the demo, the benchmarks and the tests. Its port and its data outlive restarts.
 
     `with Server() as server:` starts it; at the end it is killed and its folder removed. In between it can
@@ -81,16 +106,3 @@ class LocalServer(ABC):
         """Kill it and remove its folder."""
         self.kill()
         self._remove_folder()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from urllib.parse import urlencode
 
@@ -79,7 +79,7 @@ class BlueskyFeed:
         self._langs = frozenset(lang.lower() for lang in langs)
         self._told = told
 
-    def items(self, cursor: int | None) -> Iterator[Item | None]:
+    def items(self, cursor: int | None) -> Generator[Item | None]:
         waits = backoff(ceiling_s=30.0)
         while not self._stop.is_set():
             why = "closed"

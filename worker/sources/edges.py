@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import NamedTuple, Protocol
 
 from worker.clock import Clock
@@ -48,7 +48,7 @@ class Feed(Protocol):
     name: str
     """Of its cursor: two feeds of one name into one topic fence each other."""
 
-    def items(self, cursor: int | None) -> Iterator[Item | None]:
+    def items(self, cursor: int | None) -> Generator[Item | None]:
         """What comes behind `cursor` (None: from the beginning, or from now on), in order.
 
         Now and then None, where nothing comes for a while, so that what was given can be written.

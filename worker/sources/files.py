@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -56,7 +56,7 @@ class FileFeed:
         digest = hashlib.blake2b(head, digest_size=6).hexdigest()
         self.name = f"{re.sub(r'[^A-Za-z0-9._-]', '_', path.name)[:100]}-{digest}"
 
-    def items(self, cursor: int | None) -> Iterator[Item | None]:
+    def items(self, cursor: int | None) -> Generator[Item | None]:
         with ExitStack() as closing:
             raw = closing.enter_context(self._path.open("rb"))
             opened = closing.enter_context(gzip.open(raw)) if self._zipped else raw
@@ -79,7 +79,7 @@ class StreamFeed:
         self._columns = columns
         self.name = name
 
-    def items(self, cursor: int | None) -> Iterator[Item | None]:
+    def items(self, cursor: int | None) -> Generator[Item | None]:
         yield from _read(self._stream, self._kind, None, self.name, self._columns)
 
 

@@ -11,7 +11,7 @@ https://docs.joinmastodon.org/methods/streaming/
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
@@ -104,7 +104,7 @@ class MastodonFeed:
         self._cursor: int | None = None
         self._server = urlsplit(apis.rest.server).netloc
 
-    def items(self, cursor: int | None) -> Iterator[Item | None]:
+    def items(self, cursor: int | None) -> Generator[Item | None]:
         self._cursor = cursor
         waits = backoff(ceiling_s=30.0)
         while not self._stop.is_set():

@@ -8,7 +8,7 @@ https://docs.x.com/x-api/posts/filtered-stream/introduction
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -89,7 +89,7 @@ class XFeed:
         if backfill_minutes:
             self._query["backfill_minutes"] = str(backfill_minutes)
 
-    def items(self, cursor: int | None) -> Iterator[Item | None]:
+    def items(self, cursor: int | None) -> Generator[Item | None]:
         waits = Waits(self._clock)
         agreed = False
         while not self._stop.is_set():
