@@ -171,13 +171,20 @@ def test_a_shadow_is_compared_and_a_promotion_held_to_its_figures(
     assert code == 0
     pipeline.worker.start()
     eventually(pipeline.worker.ready, within_s=60)
-    for start in range(0, 400, 40):
-        values = [msgspec.json.encode({"id": start + i, "text": posts[start + i]}) for i in range(40)]
+    sent = 0
+
+    def compared_with_more() -> bool:
+        """It skips what comes while it starts, or while the machine is busy."""
+        nonlocal sent
+        values = [msgspec.json.encode({"id": sent + i, "text": posts[(sent + i) % 400]}) for i in range(40)]
         pipeline.kafka.produce(
-            pipeline.input, [OutRecord("", b"%d" % (start + i), v) for i, v in enumerate(values)]
+            pipeline.input, [OutRecord("", b"%d" % (sent + i), v) for i, v in enumerate(values)]
         )
-    eventually(lambda: len(pipeline.outcomes()[0]) == 400, within_s=60, every_s=0.5)
-    eventually(lambda: compared(pipeline) > 100, within_s=30)
+        sent += 40
+        return compared(pipeline) > 100
+
+    eventually(compared_with_more, within_s=300, every_s=0.5)
+    eventually(lambda: len(pipeline.outcomes()[0]) == sent, within_s=120, every_s=0.5)
 
     assert {label.model for label in pipeline.outcomes()[0]} == {BUNDLED}
     eventually(lambda: moodstream(pipeline, "control", "show")[1]["compared"] is not None, within_s=30)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from worker.model.batch import micro_batches, padded, read_pad_id
 from worker.stream.batch import Batch, BatchBuilder, Entry
 from worker.stream.decode import Deletion
-from worker.stream.pace import Budget
+from worker.stream.pace import Budget, CostCurve, Promise
 from worker.types import Post, Record, TopicPartition
 
 LENGTHS = st.lists(st.integers(1, 40), max_size=60)
@@ -213,3 +213,21 @@ def test_positions_are_the_offsets_after_the_last() -> None:
     batch = Batch([entry(4, 1), entry(9, 1, partition=1), entry(7, 1)])
     assert batch.positions() == {TopicPartition("tweets", 0): 8, TopicPartition("tweets", 1): 10}
     assert batch.without({TopicPartition("tweets", 0)}).positions() == {TopicPartition("tweets", 1): 10}
+
+
+def test_what_can_wait_does_while_posts_wait_or_are_committed_late() -> None:
+    pace = Promise(0.1, CostCurve(0.001, 1e-5), 1000)
+    builder = BatchBuilder(max_records=2, pace=pace, linger_s=0.01)
+    written_s = 1_000.0
+    record = Record("tweets", 0, 0, None, b"", int(written_s * 1000))
+    entry = Entry(record, Post(id=1, text="x"), None, [1])
+    done = Batch([entry])
+
+    assert not builder.pressed(done, written_s + 0.07)
+    assert builder.pressed(done, written_s + 0.09)
+    unknown = Batch([Entry(Record("tweets", 0, 0, None, b"", -1), entry.what, None, [1])])
+    assert not builder.pressed(unknown, written_s + 0.09)
+    builder.add([entry, entry], 0.0)
+    assert builder.pressed(done, written_s)
+    free = BatchBuilder(max_records=2, pace=Budget(1000), linger_s=0.01)
+    assert not free.pressed(done, written_s + 1e6), "without a promise nothing is late"

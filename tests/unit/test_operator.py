@@ -3,11 +3,13 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from prometheus_client import generate_latest
 
 from tests.support.models import WordModel
@@ -20,6 +22,23 @@ from worker.stream.edges import Model
 from worker.stream.operator import Operator
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Beside:
+    """A model asked in this process, behind what a shadow needs."""
+
+    def __init__(self, model: Model) -> None:
+        self.name = model.name
+        self._model = model
+
+    def open(self) -> None:
+        pass
+
+    def labels(self, texts: Sequence[str]) -> NDArray[np.intp]:
+        return self._model.classify(self._model.prepare(texts)).label
+
+    def close(self) -> None:
+        self._model.close()
 
 
 class Told:
@@ -36,6 +55,7 @@ class Told:
             loop=self.rig.loop,
             own="words@1",
             open_model=self.open,
+            open_shadow=lambda name: Beside(self.open(name)),
             tell=self.tell,
             clock=SystemClock(),
             metrics=self.rig.metrics,

@@ -95,14 +95,30 @@ def run(
         preload(servers, topic, texts, capacity_posts)
         system = System("moodstream", ["-m", "worker", "worker"], environment, capacity_posts)
         with started(system, servers, topic, Path(logs)) as at:
-            alone = slope(at.committed, capacity_posts, at_most_s=20.0)
-            at.await_committed(capacity_posts, _PATIENCE_S)
-            capacity = throughput(*answered(at, Load(texts, _OVERLOAD * alone, seconds), servers, topic))
+            capacity = capacity_beside(at, texts, servers, topic, backlog=capacity_posts, seconds=seconds)
             loads = [
                 waits(share, *answered(at, Load(texts, share * capacity, seconds), servers, topic))
                 for share in track(shares, console=Console(stderr=True), description="measuring")
             ]
     return Found(slo_ms, round(capacity, 1), loads)
+
+
+def capacity_beside(
+    at: Started, texts: Sequence[str], servers: str, topic: str, *, backlog: int, seconds: float
+) -> float:
+    """Posts per second that a worker labels while more are sent, sender and reader beside it.
+
+    Args:
+        at: The worker, at the beginning of its backlog.
+        texts: Posts to send.
+        servers: Kafka.
+        topic: That the worker reads.
+        backlog: Posts in it: how fast it works these off says how many to send.
+        seconds: How long to send.
+    """
+    alone = slope(at.committed, backlog, at_most_s=20.0)
+    at.await_committed(backlog, _PATIENCE_S)
+    return throughput(*answered(at, Load(texts, _OVERLOAD * alone, seconds), servers, topic))
 
 
 def schedule(load: Load) -> NDArray[np.float64]:

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs lack them
 
-from worker.bench.stream import Started, System, kafka, preload, slope, started
+from worker.bench.latency import capacity_beside
+from worker.bench.stream import Started, System, kafka, preload, started
 from worker.settings import Settings
 
 PATIENCE_S = 120.0
 """For what Kafka and the worker are asked."""
+_CAPACITY_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Operated:
     """That it reads."""
     at: Started
     capacity: float
-    """Posts per second with a backlog."""
+    """Posts per second while more are sent than it can label, sender and reader beside it."""
     settings: Settings
     """As an operator of it would set them."""
 
@@ -67,8 +69,7 @@ def operated(
         preload(servers, topic, texts, capacity_posts)
         system = System("moodstream", ["-m", "worker", "worker"], environment, capacity_posts)
         with started(system, servers, topic, Path(folder)) as at:
-            capacity = slope(at.committed, capacity_posts, at_most_s=20.0)
-            at.await_committed(capacity_posts, PATIENCE_S)
+            capacity = capacity_beside(at, texts, servers, topic, backlog=capacity_posts, seconds=_CAPACITY_S)
             yield Operated(servers, topic, at, capacity, _settings(settings, servers, control, at.group))
 
 

@@ -43,7 +43,7 @@ class Found(msgspec.Struct, frozen=True):
 
     slo_ms: float | None
     capacity: float
-    """Posts per second with a backlog, without a shadow."""
+    """Posts per second while more are sent than the worker can label, without a shadow."""
     posts_per_s: float
     posts: int
     """Sent with the shadow, after those without."""
@@ -71,7 +71,7 @@ def run(
     bootstrap: str | None,
     capacity_posts: int,
 ) -> Found:
-    """Measure one worker's capacity with a backlog, then what posts wait without and with a shadow.
+    """Measure one worker's capacity, then what posts wait without and with a shadow.
 
     Raises:
         DependencyError: the worker or Kafka failed, or the shadow did not come to an end.

@@ -38,7 +38,7 @@ class Found(msgspec.Struct, frozen=True):
     """What a run gave."""
 
     capacity: float
-    """Posts per second with a backlog."""
+    """Posts per second while more are sent than the worker can label, without swaps."""
     posts_per_s: float
     posts: int
     lost: int
@@ -67,7 +67,7 @@ def run(
     bootstrap: str | None,
     capacity_posts: int,
 ) -> Found:
-    """Measure one worker's capacity with a backlog, then swap its model while posts come at a share of it.
+    """Measure one worker's capacity, then swap its model while posts come at a share of it.
 
     Raises:
         DependencyError: the worker or Kafka failed, or did not answer a promotion.

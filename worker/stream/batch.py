@@ -118,7 +118,7 @@ class BatchBuilder:
             time: Seconds since the epoch.
         """
         # It holds until the next batch is taken: a backlog is to be fetched in large batches too.
-        self._budget = self._pace.budget(self._age_s(time))
+        self._budget = self._pace.budget(_age_s(self._waiting[0][1], time) if self._waiting else 0.0)
         entries: list[Entry] = []
         tokens = 0
         waiting, budget = self._waiting, self._budget
@@ -144,11 +144,14 @@ class BatchBuilder:
         """The model has answered a batch of so many word pieces in so many seconds."""
         self._pace.took(tokens, seconds)
 
-    def _age_s(self, time: float) -> float:
-        """Since the entry that has waited longest here was written to Kafka; 0 where that is not known."""
-        if not self._waiting or self._waiting[0][1].record.timestamp_ms < 0:
-            return 0.0
-        return max(0.0, time - self._waiting[0][1].record.timestamp_ms / 1000)
+    def pressed(self, committed: Batch, time: float) -> bool:
+        """Whether posts wait for the model, or those just committed came late.
+
+        Args:
+            committed: With at least one entry.
+            time: Seconds since the epoch.
+        """
+        return self.full or self._pace.in_danger(_age_s(committed.entries[0], time))
 
     def drop(self, partitions: Collection[TopicPartition]) -> None:
         """Forget the entries of `partitions`: another worker reads them now."""
@@ -165,6 +168,13 @@ class BatchBuilder:
         """Forget everything: the source goes back to what is committed."""
         self._waiting.clear()
         self._tokens = self._bytes = 0
+
+
+def _age_s(entry: Entry, time: float) -> float:
+    """Since the record was written to Kafka; 0 where that is not known."""
+    if entry.record.timestamp_ms < 0:
+        return 0.0
+    return max(0.0, time - entry.record.timestamp_ms / 1000)
 
 
 def _bytes(record: Record) -> int:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from worker.errors import MoodstreamError
 from worker.stream.batch import Batch
 from worker.types import Classified, OutRecord, Record, TopicPartition
@@ -71,6 +74,25 @@ class Model(Protocol):
         ...
 
 
+class SecondModel(Protocol):
+    """A model that is asked beside the stream; `worker.model.apart.Apart` is the real one."""
+
+    name: str
+    """`name@version`."""
+
+    def open(self) -> object:
+        """Load it before it is asked; raises what `labels` would."""
+        ...
+
+    def labels(self, texts: Sequence[str]) -> NDArray[np.intp]:
+        """(n,) the place in `LABELS` of each text's label; raises any error where there is none."""
+        ...
+
+    def close(self) -> None:
+        """End; from any thread, also in the middle of an answer."""
+        ...
+
+
 class Watcher(Protocol):
     """Who looks at committed batches: a shadow model."""
 
@@ -81,7 +103,7 @@ class Watcher(Protocol):
             batch: With a row of `answer` for each of its posts.
             answer: What the model said.
             by: The model's `name@version`.
-            pressed: Whether posts are waiting: what can be left out should be.
+            pressed: Whether posts are waiting or late: what can be left out should be.
         """
         ...
 

@@ -187,9 +187,11 @@ class Loop:
         else:
             self._waits = backoff()
             self._limits.committed(tally, self._clock.monotonic())
-            self._meter.committed(batch, answer, answered.model, self._clock.time())
+            done = self._clock.time()
+            self._meter.committed(batch, answer, answered.model, done)
             if self._watcher is not None:
-                self._watcher.saw(batch, answer, answered.model, pressed=self._builder.full)
+                pressed = self._builder.pressed(batch, done)
+                self._watcher.saw(batch, answer, answered.model, pressed=pressed)
 
     def _go_back(self, error: AbortedError) -> None:
         """Nothing of a batch was published: forget all that is not committed and read it again."""

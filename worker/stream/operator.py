@@ -11,19 +11,22 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from worker import metrics as m
 from worker.clock import Clock
 from worker.control.messages import BadControlError, Board, Compared, Report, Shadowing
 from worker.errors import DependencyError, MoodstreamError
 from worker.metrics import Metrics
-from worker.stream.edges import Model
+from worker.stream.edges import Model, SecondModel
 from worker.stream.loop import Loop
 from worker.stream.shadow import Shadow
 
 _REPORT_S = 10.0
 """How often the shadow's figures are told."""
 _CLOSE_S = 10.0
+
+Opened = TypeVar("Opened", Model, SecondModel)
 
 Tell = Callable[[Report | None], None]
 """Tells operators about this worker; None: it has ended. Raises DependencyError."""
@@ -41,6 +44,7 @@ class Operator:
         loop: Loop,
         own: str,
         open_model: Callable[[str], Model],
+        open_shadow: Callable[[str], SecondModel],
         tell: Tell,
         clock: Clock,
         metrics: Metrics,
@@ -50,6 +54,7 @@ class Operator:
         self._loop = loop
         self._own = self._serving = own
         self._open = open_model
+        self._open_shadow = open_shadow
         self._tell = tell
         self._clock = clock
         self._metrics = metrics
@@ -130,7 +135,7 @@ class Operator:
 
     def _swap(self, wanted: str) -> None:
         swaps = self._metrics.counter(m.SWAPS)
-        model = self._opened(wanted)
+        model = self._opened(self._open, wanted)
         if model is None:
             swaps.labels("refused").inc()
             return
@@ -141,10 +146,10 @@ class Operator:
         self._serving, self._refused = wanted, None
         swaps.labels("served").inc()
 
-    def _opened(self, name: str) -> Model | None:
-        """The model, warm; None, with the reason noted, where it must not be served."""
+    def _opened(self, open_model: Callable[[str], Opened], name: str) -> Opened | None:
+        """The model; None, with the reason noted, where it must not be served."""
         try:
-            return self._open(name)
+            return open_model(name)
         except MoodstreamError as error:
             reason = str(error)
         except Exception as error:  # a graph that the runtime cannot compile, memory that ran out
@@ -162,7 +167,7 @@ class Operator:
         self._shadowing = shadowing
         if shadowing is None:
             return
-        model = self._opened(shadowing.model)
+        model = self._opened(self._open_shadow, shadowing.model)
         if model is not None:
             self._shadow = Shadow(model, shadowing.share, self._metrics, self._clock.monotonic)
             self._loop.watch(self._shadow)

@@ -19,6 +19,8 @@ _SHARE = 0.25
 for the one at the model's door and for its own; the last quarter is for Kafka."""
 _LATE = 0.5
 """Of the promise: a post as old as this when it is taken waits for two more batches and comes late."""
+_DANGER = 0.8
+"""Of the promise: when posts are committed as late as this, it is about to be broken."""
 _WASTE = 0.1
 """Of a batch's time that is not spent on its word pieces. Cut smaller, batches would outrun the machine just
 when it is slow, and every post would come late."""
@@ -110,6 +112,14 @@ class Pace(Protocol):
         """
         ...
 
+    def in_danger(self, age_s: float) -> bool:
+        """Whether posts come so late that all that can wait must.
+
+        Args:
+            age_s: From when the oldest post of a batch was written to Kafka until the batch was committed.
+        """
+        ...
+
     def took(self, tokens: int, seconds: float) -> None:
         """The model has answered a batch of so many word pieces in so many seconds."""
         ...
@@ -124,6 +134,10 @@ class Budget:
     def budget(self, age_s: float) -> int:
         """The budget."""
         return self._tokens
+
+    def in_danger(self, age_s: float) -> bool:
+        """Never: nothing is promised."""
+        return False
 
     def took(self, tokens: int, seconds: float) -> None:
         """Changes nothing."""
@@ -148,6 +162,10 @@ class Promise:
         in_time = self._curve.tokens(self._slo_s * _SHARE / self._slowness)
         waste = _WASTE_LATE if age_s > self._slo_s * _LATE else _WASTE
         return min(self._most, max(in_time, self._curve.worthwhile(waste)))
+
+    def in_danger(self, age_s: float) -> bool:
+        """Whether little of the promise was left."""
+        return age_s > self._slo_s * _DANGER
 
     def within(self, tokens: int) -> bool:
         """Whether a batch of so many word pieces takes no more than its share of the promise."""

@@ -19,6 +19,7 @@ from worker.control.messages import WORKER
 from worker.control.topic import ControlReader, ControlWriter
 from worker.metrics import Metrics
 from worker.model import artifact as artifacts
+from worker.model.apart import Apart, Order
 from worker.model.bundled import bundled_model
 from worker.model.classifier import Classifier, load
 from worker.model.shelf import Shelf
@@ -148,6 +149,7 @@ def operated(
         loop=loop,
         own=loop.serving.name,
         open_model=partial(open_named, settings),
+        open_shadow=lambda name: open_apart(settings, name, clock.monotonic),
         tell=lambda report: writer.write(f"{WORKER}{name}", report, within_s=_TELL_S),
         clock=clock,
         metrics=metrics,
@@ -179,6 +181,18 @@ def open_named(settings: Settings, full_name: str) -> Classifier:
     path = shelf(settings).find(full_name)
     found = settings.model_copy(update={"model": settings.model.model_copy(update={"path": path})})
     return open_classifier(found)
+
+
+def open_apart(settings: Settings, full_name: str, monotonic: Callable[[], float]) -> Apart:
+    """A model of the shelf in a process of its own, which starts when it is first asked.
+
+    Raises:
+        ArtifactError: it is not there, or must not be served.
+    """
+    artifact = artifacts.load(shelf(settings).find(full_name))
+    model = settings.model
+    order = Order(str(artifact.path), model.backend, model.streams, model.gate == "on")
+    return Apart(artifact.full_name, order, monotonic)
 
 
 def open_classifier(settings: Settings) -> Classifier:

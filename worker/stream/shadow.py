@@ -1,8 +1,8 @@
 """A second model beside the one that serves: asked about the same posts, answering nobody.
 
-It sees posts after their labels are committed, in a thread of its own, a few at a time. Live posts come
-first: while any are waiting it skips, and counts what it skipped, so that its figures say on how many posts
-they stand.
+It sees posts after their labels are committed, a few at a time, in a process of its own that has only the
+time which nobody else wants. Live posts come first: while any are waiting or late it is not asked, and what
+was skipped is counted, so that its figures say on how many posts they stand.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import numpy as np
 from worker import metrics as m
 from worker.metrics import Metrics
 from worker.stream.batch import Batch, Entry
-from worker.stream.edges import Model
+from worker.stream.edges import SecondModel
 from worker.types import LABELS, Classified, Post
 
 _AT_ONCE = 32
-"""Posts: about 30 ms on two cores, the longest that a live batch may find one of them taken."""
+"""Posts: about 30 ms on two cores. What is asked is answered, whatever comes in meanwhile."""
 _BATCHES_WAITING = 4
 _SHARES = 1 << 32
 
@@ -48,7 +48,9 @@ def chosen(entry: Entry, share: float) -> bool:
 class Shadow:
     """Compares a model with the one that serves. `saw` belongs to the loop's thread."""
 
-    def __init__(self, model: Model, share: float, metrics: Metrics, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, model: SecondModel, share: float, metrics: Metrics, monotonic: Callable[[], float]
+    ) -> None:
         self.model = model
         self._share = share
         self._monotonic = monotonic
@@ -90,16 +92,21 @@ class Shadow:
             self._skip(len(posts))
 
     def close(self) -> None:
-        """End after the posts at hand; the model is closed by the shadow's own thread."""
+        """End, whatever it is at, and close the model."""
         self._closing.set()
         with suppress(queue.Full):  # it will look before the next
             self._tasks.put_nowait(None)
+        self.model.close()
 
     def join(self, timeout_s: float) -> None:
         """Wait until it has ended."""
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        try:
+            self.model.open()
+        except Exception as error:  # said again with every post that it does not answer
+            log.error("the shadow model %s does not start: %s", self.model.name, error)
         while not self._closing.is_set():
             task = self._tasks.get()
             if task is None:
@@ -109,15 +116,17 @@ class Shadow:
                     self._skip(len(texts))
                 else:
                     self._compare(texts, labels, task.against)
-        self.model.close()
 
     def _compare(self, texts: Sequence[str], labels: Sequence[int], against: str) -> None:
         start = self._monotonic()
         try:
-            given = self.model.classify(self.model.prepare(texts)).label
-        except Exception:
-            log.exception("the shadow model %s failed on %d posts", self.model.name, len(texts))
-            self._outcome["failed"].inc(len(texts))
+            given = self.model.labels(texts)
+        except Exception as error:
+            if not self._closing.is_set():
+                log.error(
+                    "the shadow model %s gave no answer for %d posts: %s", self.model.name, len(texts), error
+                )
+                self._outcome["failed"].inc(len(texts))
             return
         self._seconds.observe(self._monotonic() - start)
         agreed = int((given == np.asarray(labels)).sum())
