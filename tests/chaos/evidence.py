@@ -1,7 +1,13 @@
-"""What a broken promise leaves behind to be looked into: the labels topic, offset by offset."""
+"""What a broken promise leaves behind to be looked into.
+
+The labels topic, offset by offset, and the brokers' own files: which transaction of whom was committed or
+aborted, where, and when.
+"""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -42,6 +48,22 @@ def keep_labels(settings: Settings, folder: Path) -> Path:
             marks = "\t".join(str(int(place in seen)) for seen in committed)
             file.write(f"{place[0]}\t{place[1]}\t{rows.get(place, '?')}\t{marks}\n")
     return path
+
+
+def keep_files(data: Mapping[str, Path], topics: Collection[str], folder: Path) -> Path:
+    """Copy what brokers keep of some topics, and of transactions and committed offsets.
+
+    Args:
+        data: Of each broker, by its name, the folder with its partitions.
+        topics: Some topics.
+        folder: Where the copies go, under `brokers/NAME/PARTITION`.
+    """
+    wanted = {*topics, "__consumer_offsets", "__transaction_state"}
+    for name, partitions in data.items():
+        for partition in partitions.iterdir():
+            if partition.name.rpartition("-")[0] in wanted:
+                shutil.copytree(partition, folder / "brokers" / name / partition.name)
+    return folder / "brokers"
 
 
 def _place(message: Message) -> tuple[int, int]:

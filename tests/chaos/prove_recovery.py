@@ -154,4 +154,4 @@ def test_nothing_of_this_has_lost_or_doubled_anything(running: Running) -> None:
     read = read_everything(settings, running.traffic.sent, 60)
     verdict = check(read)
     click.echo(f"{verdict} over {len(read.inputs)} records")
-    assert verdict.good, verdict.examples
+    assert verdict.good, (verdict.examples, running.system.evidence(running.system.folder))

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from tests.chaos.check import Verdict, check
 from tests.chaos.disk import cannot_mount
-from tests.chaos.evidence import keep_labels
 from tests.chaos.faults import Injector
 from tests.chaos.monitor import Monitor
 from tests.chaos.reading import drained, read_everything
@@ -86,7 +85,8 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None], show: Callable[[Pr
         verdict = check(read)
         logs = _overlapping(system, say)
         if not verdict.good:  # while Kafka still has it
-            say(f"the labels topic as it can be read is in {keep_labels(system.settings, folder)}")
+            for kept in system.evidence(folder):
+                say(f"to be looked into: {kept}")
     result = {
         "seed": plan.seed,
         "minutes": plan.minutes,

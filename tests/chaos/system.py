@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from tests.chaos.disk import SmallDisk
+from tests.chaos.evidence import keep_files, keep_labels
 from tests.chaos.model import write_model
 from tests.chaos.process import CLOCK
 from tests.chaos.schedule import BROKERS, GUEST, REDIS, TRENDS, WORKERS
@@ -107,6 +108,15 @@ class System:
             redis=RedisSettings(url=self.redis.url),
             trends=TrendsSettings(early_hours=EARLY_HOURS),
         )
+
+    def evidence(self, folder: Path) -> list[Path]:
+        """Write down what a broken promise can be looked into with, while Kafka still has it."""
+        topics = self.settings.topics
+        data = {
+            name: Path(node.properties["log.dirs"]) for name, node in zip(BROKERS, self.cluster, strict=True)
+        }
+        outputs = (*topics.inputs, topics.labels, topics.dead_letters)
+        return [keep_labels(self.settings, folder), keep_files(data, outputs, folder)]
 
     def pid(self, name: str) -> int | None:
         """Of any process under test."""

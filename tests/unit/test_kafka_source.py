@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,6 +49,9 @@ class Cluster:
     def __init__(self) -> None:
         self.coming: list[Message] = []
         self.revoke: list[int] = []
+        self.revoke_behind: list[int] = []
+        """Revoked in the same call as records, which had been taken before."""
+        self.owned = [0, 1]
         self.calls: list[tuple[str, Any]] = []
         self.callbacks: dict[str, Any] = {}
 
@@ -63,10 +67,14 @@ class Cluster:
             self.revoke = []
             self.callbacks["on_revoke"](self, gone)
         some, self.coming = self.coming[:limit], self.coming[limit:]
+        if self.revoke_behind:
+            gone = [KafkaTopicPartition("tweets", number) for number in self.revoke_behind]
+            self.revoke_behind = []
+            self.callbacks["on_revoke"](self, gone)
         return some
 
     def assignment(self) -> list[KafkaTopicPartition]:
-        return [KafkaTopicPartition("tweets", number) for number in range(2)]
+        return [KafkaTopicPartition("tweets", number) for number in self.owned]
 
     def committed(self, partitions: list[KafkaTopicPartition], _s: float) -> list[KafkaTopicPartition]:
         return partitions
@@ -126,6 +134,50 @@ def test_a_partition_revoked_within_a_call_leaves_nothing_behind(
     if by == "heartbeat":
         source.heartbeat()
     assert offsets(source) == [(1, 0)]
+
+
+@pytest.mark.parametrize("by", ["heartbeat", "take"])
+def test_records_taken_in_the_call_in_which_their_partition_goes_are_not_ours(
+    cluster: Cluster, source: KafkaSource, by: str
+) -> None:
+    """The client hands out what it had collected when the revocation came."""
+    cluster.coming = [Message(0, 0), Message(1, 0), Message(0, 1)]
+    cluster.owned, cluster.revoke_behind = [1], [0]
+    if by == "heartbeat":
+        source.heartbeat()
+        assert offsets(source) == [(1, 0), (0, 1)], "only what came in that call is meant"
+    else:
+        assert offsets(source) == [(1, 0)]
+
+
+def test_a_partition_that_goes_and_comes_within_a_call_is_read_again(
+    cluster: Cluster, source: KafkaSource
+) -> None:
+    forgotten: list[set[TopicPartition]] = []
+    source.open(lambda partitions: forgotten.append(set(partitions)))
+    cluster.coming = [Message(0, 0), Message(1, 0)]
+    cluster.revoke_behind = [0]
+    assert offsets(source) == []
+    assert forgotten[-1] == {TopicPartition("tweets", 0), TopicPartition("tweets", 1)}
+    cluster.coming = [Message(0, 0), Message(1, 0)]
+    assert offsets(source) == [(0, 0), (1, 0)]
+    assert cluster.called("seek") == 2
+
+
+def test_a_committed_offset_that_is_not_known_is_asked_for_again(
+    cluster: Cluster, source: KafkaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not the beginning: to go there would be to label everything once more."""
+    answers = [KafkaTopicPartition("tweets", number) for number in range(2)]
+    unknown = SimpleNamespace(topic="tweets", partition=0, offset=-1001, error=KafkaError(88))
+    monkeypatch.setattr(cluster, "committed", lambda *_: [unknown, answers[1]])
+    source.rewind()
+    assert offsets(source) == []
+    assert cluster.called("seek") == 0
+    monkeypatch.setattr(cluster, "committed", lambda *_: answers)
+    cluster.coming = [Message(0, 4)]
+    assert offsets(source) == [(0, 4)]
+    assert cluster.called("seek") == 2
 
 
 def test_what_came_before_going_back_is_forgotten(cluster: Cluster, source: KafkaSource) -> None:

@@ -65,6 +65,8 @@ class KafkaSource:
         self._held: frozenset[TopicPartition] = frozenset()
         self._rewinding = False
         self._reached: dict[tuple[str, int], int] = {}
+        self._gone: set[TopicPartition] = set()
+        """What was revoked during the call to the client that is being made."""
         self._name = NameGuard(clock)
         self._configuration = _configuration(kafka, worker, self._watch) | dict(client_options or {})
         self._consumer = Consumer(self._configuration, logger=client_logger())
@@ -149,13 +151,33 @@ class KafkaSource:
     def _consume(self, limit: int, timeout_s: float) -> list[Message]:
         """The records that librdkafka has. Its errors are dealt with here: it tells each only once."""
         consumer = self._consumer
+        self._gone.clear()
         try:
             came = consumer.consume(limit, timeout_s)
         except KafkaException as error:  # only what it will not recover from
             self._give_up(error.args[0])
             return []
         sound = [message for message in came if self._sound(message)]
-        return sound if self._consumer is consumer else []  # what came before a client ended is not ours
+        if self._consumer is not consumer:
+            return []  # what came before a client ended is not ours
+        return self._still_ours(sound) if self._gone else sound
+
+    def _still_ours(self, came: list[Message]) -> list[Message]:
+        """What is left of a call in which partitions were revoked: it may have taken their records before.
+
+        Their new owner reads these too, and a broker would take the offsets: it asks for the group's
+        generation, and not whose a partition is. Of one that was revoked and came back within the call,
+        nobody can tell what was taken when: all is read again.
+        """
+        ours = [message for message in came if (message.topic(), message.partition()) not in self._gone]
+        if len(ours) < len(came):
+            log.info("%d records had been taken of partitions that then went", len(came) - len(ours))
+        assigned = self._consumer.assignment() if len(ours) < len(came) else []
+        if self._gone & _named(assigned):
+            self._on_revoke(_named(assigned))
+            self.rewind()
+            return []
+        return ours
 
     def _begin_anew(self, again: Record) -> None:
         """A record came that was taken before: forget all that is not committed, and go back to what is."""
@@ -186,6 +208,9 @@ class KafkaSource:
     def _rewound(self) -> bool:
         try:
             committed = self._consumer.committed(self._consumer.assignment(), _ANSWER_S)
+            for partition in committed:
+                if partition.error is not None:  # not known, which is another thing than none
+                    raise KafkaException(partition.error)
             for partition in committed:
                 partition.offset = max(0, partition.offset)  # where retention has removed 0: the beginning
                 self._consumer.seek(partition)
@@ -218,6 +243,7 @@ class KafkaSource:
     def _revoked(self, _consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
         """Also called while closing, when the client answers no more questions: nothing is asked here."""
         gone = _named(partitions)
+        self._gone |= gone
         self._forget(gone)
         self._held -= gone
         self._stash = [
