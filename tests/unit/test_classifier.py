@@ -10,7 +10,7 @@ from worker.model.classifier import load
 
 
 def test_only_one_thread_at_a_time_is_in_the_tokeniser(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It remembers words; the loop's thread prepares posts, the model's thread texts that somebody asks about."""
+    """It remembers words; the loop's thread prepares posts, the model's thread what somebody asks about."""
     classifier = load(load_artifact(bundled_model()), "null")
     expected = classifier.prepare(["so happy today"])
     encode, locked = classifier._tokeniser.encode, []
