@@ -13,7 +13,10 @@
     │   ├── BadQueryError      it makes no sense                                   400
     │   ├── NotFoundError      what it asks about is not there                     404
     │   ├── ConflictError      not as things stand                                 409
-    │   └── TooManyError       as many as can be are being served                  503
+    │   ├── TooManyError       as many as can be are being served                  503
+    │   ├── BadTextsError      (stream) texts to label that cannot be              4xx
+    │   ├── NotNowError        (stream) the model has no time for them             503
+    │   └── NoAnswerError      (stream) the model fails on them                    500
     ├── ServerDiedError        (web) the HTTP server ended by itself               exit 1
     ├── AlertsDiedError        (trends) the thread that finds spikes ended         exit 1
     ├── DataLossAvertedError   going on would lose or double records               exit 4

@@ -96,6 +96,17 @@ TRANSACTIONS = _counter("transactions", "Kafka transactions: committed or aborte
 MODEL_INFO = _gauge("model_info", "Always 1; what is being served is in the labels.", "model", "backend")
 MODEL_LOADED = _gauge("model_ready", "1 once the model is loaded and warm.")
 
+CLASSIFY_REQUESTS = _counter(
+    "classify_requests",
+    "Requests to label texts: answered, refused (the request is wrong), full (too many waited), overdue (the "
+    "stream left no time), failed (the model did) or closed (the worker starts or ends).",
+    "outcome",
+)
+CLASSIFY_TEXTS = _counter("classify_texts", "Texts of the requests that were answered.")
+CLASSIFY_SECONDS = _histogram(
+    "classify_seconds", "From a request to label texts to its answer, of those that were answered.", _STEP
+)
+
 CONTROL = _counter("control_messages", "Messages of the control topic: applied or invalid.", "outcome")
 SWAPS = _counter("model_swaps", "Promotions carried out (served) or refused.", "outcome")
 PAUSED = _gauge("worker_paused", "1 while operators let this worker take no records.")

@@ -21,7 +21,9 @@ from worker.metrics import Metrics
 from worker.quality.api import Board, quality_router
 from worker.settings import HttpSettings, Settings
 from worker.sources.webhook import hooks_router
+from worker.stream.classify import classify_router
 from worker.stream.confirmed import ConfirmedWriter
+from worker.stream.desk import Desk
 from worker.trends.alerts.assemble import assemble
 from worker.trends.corrections import KafkaCorrections
 from worker.trends.live.hub import Hub
@@ -47,10 +49,17 @@ def apis(settings: Settings) -> list[Api]:
     writer = ConfirmedWriter(settings.kafka, ManualClock(0.0), what="a post")
     hooks = hooks_router({}, writer, Metrics())
     return [
+        _api("worker", settings.worker.http, _of_worker(settings)),
         _api("trends", settings.trends.http, *_of_trends(settings)),
         _api("quality", settings.quality.http, quality_router(Board())),
         _api("source webhook", settings.source.http, hooks),
     ]
+
+
+def _of_worker(settings: Settings) -> APIRouter:
+    clock = ManualClock(0.0)
+    desk = Desk(places=0, wait_s=0.0, monotonic=clock.monotonic)
+    return classify_router(desk, settings.worker, Metrics(), clock)
 
 
 def _of_trends(settings: Settings) -> list[APIRouter]:

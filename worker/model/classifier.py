@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,7 +72,7 @@ class Classifier:
     """An artefact, loaded and warm.
 
     `prepare` is the host's part and `classify` the model's: the stream runs them in two threads, one batch
-    apart. Neither is for several threads at once.
+    apart. Any thread may prepare, also while another does; `classify` is for one thread at a time.
     """
 
     def __init__(self, artifact: Artifact, backend: Backend, *, gate: bool = True) -> None:
@@ -83,11 +84,13 @@ class Classifier:
         self._calibration = _calibration(artifact)
         self._normalise, change = steps(manifest.text_version)
         self._tokeniser = open_tokeniser(artifact.tokenizer_path, manifest.max_length, change)
+        self._preparing = threading.Lock()  # the tokeniser remembers words
         self.classify(self.prepare(_WARM_UP))
 
     def prepare(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text: normalised, tokenised, cut to the artefact's `max_length`."""
-        return self._tokeniser.encode(list(map(self._normalise, texts)))
+        with self._preparing:
+            return self._tokeniser.encode(list(map(self._normalise, texts)))
 
     def was_cut(self, row: Sequence[int]) -> bool:
         """Whether a prepared row is as long as the model reads, so that the text was cut."""

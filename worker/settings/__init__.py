@@ -17,6 +17,7 @@ from worker.settings.source import MastodonSettings, SourceHttpSettings, SourceS
 from worker.settings.trends import AlertSettings, RedisSettings, TrendsHttpSettings, TrendsSettings
 from worker.settings.worker import (
     BatchSettings,
+    ClassifySettings,
     DeadLetterSettings,
     ModelSettings,
     WorkerHttpSettings,
@@ -55,6 +56,7 @@ __all__ = [
     "ENV_PREFIX",
     "AlertSettings",
     "BatchSettings",
+    "ClassifySettings",
     "DeadLetterSettings",
     "HttpSettings",
     "KafkaSettings",

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import (
     Field,
+    SecretStr,
     model_validator,
 )
 
@@ -14,9 +15,45 @@ from worker.settings.base import HttpSettings, Port, Ratio, Seconds, Section
 
 
 class WorkerHttpSettings(HttpSettings):
-    """The worker's health and metrics."""
+    """The worker's health and metrics, and texts from whoever asks."""
 
     port: Port = Field(default=9464, description="Port to bind; 0 lets the system choose one and logs it.")
+    token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Bearer token that POST /classify wants where one is set; without one, whoever reaches "
+        "the address may ask. For example the output of `openssl rand -hex 24`.",
+    )
+
+
+class ClassifySettings(Section):
+    """Texts that others ask about (POST /classify), between the batches of the stream."""
+
+    enabled: Literal["on", "off"] = Field(
+        default="off",
+        description="on: the worker answers POST /classify with the model that labels the stream. It costs "
+        "the model's time, so nobody may ask who was not meant to.",
+    )
+    max_texts: int = Field(default=64, ge=1, le=1024, description="Most texts of one request.")
+    queue_texts: int = Field(
+        default=256,
+        ge=1,
+        le=65_536,
+        description="Most texts that wait; a request beyond them is refused at once. Not below max_texts.",
+    )
+    wait_s: float = Field(
+        default=2.0,
+        gt=0,
+        le=60,
+        description="Longest time until a request is answered, in seconds; one that the stream leaves no "
+        "time for is then refused.",
+    )
+
+    @model_validator(mode="after")
+    def _one_request_fits(self) -> ClassifySettings:
+        if self.queue_texts < self.max_texts:
+            raise ValueError("queue_texts cannot be below max_texts")
+        return self
 
 
 class ModelSettings(Section):
@@ -153,6 +190,7 @@ class WorkerSettings(Section):
         default=60.0, description="/livez fails when a batch has not moved for this long."
     )
     dead_letters: DeadLetterSettings = DeadLetterSettings()
+    classify: ClassifySettings = ClassifySettings()
     http: WorkerHttpSettings = WorkerHttpSettings()
 
     @model_validator(mode="after")

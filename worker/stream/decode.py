@@ -47,9 +47,14 @@ def decode(record: Record) -> Post | Deletion:
             return Deletion(record.key or unwrapped.deleted)
         else:
             raise _explained(value, error) from None
-    if not post.text or post.text.isspace():
+    if is_empty(post.text):
         raise BadRecordError("empty_text", "the text is empty or white space")
     return post
+
+
+def is_empty(text: str) -> bool:
+    """Whether there is nothing in a text to label."""
+    return not text or text.isspace()
 
 
 def written_at(post: Post, record: Record) -> datetime:

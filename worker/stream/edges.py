@@ -58,7 +58,7 @@ class Model(Protocol):
     """What computes it: openvino, torch, ..."""
 
     def prepare(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text; on the loop's thread."""
+        """Token ids of each text; on any thread, also while another prepares."""
         ...
 
     def was_cut(self, row: Sequence[int]) -> bool:

@@ -6,12 +6,15 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from worker.errors import BadRecordError, DataLossAvertedError
 from worker.stream.batch import Batch, Entry
+from worker.stream.desk import Desk
 from worker.stream.edges import Model
 from worker.stream.limits import MODEL_ERROR
 from worker.types import EMOTIONS, Classified, Post, TopicPartition
@@ -47,16 +50,22 @@ class ModelStage:
     """Batches through the model, one after the other, in the order they came.
 
     One is worked on and one waits at the door: when the first is done the model goes on at once, whatever
-    the loop's thread is busy with.
+    the loop's thread is busy with. While none waits there, the model may answer others in between (`serve`).
     """
 
     def __init__(self, model: Model, monotonic: Callable[[], float], in_a_row: int = IN_A_ROW) -> None:
         """`in_a_row`: most posts one after another on which the model may fail."""
+        self._model = model
         self._asked = Asked(model, in_a_row)
         self._in_a_row = in_a_row
         self._monotonic = monotonic
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._pending: deque[_Pending] = deque()
+        self._desk: Desk | None = None
+        self._handed = 0
+        """Batches so far; the loop's thread alone writes it."""
+        self._begun = 0
+        """Of these, the ones that the model has begun; its thread alone writes it."""
 
     @property
     def busy(self) -> bool:
@@ -71,12 +80,19 @@ class ModelStage:
     def submit(self, batch: Batch) -> None:
         """Hand a batch over; not when `full`."""
         assert not self.full  # noqa: S101
+        self._handed += 1
         self._pending.append(_Pending(batch, self._thread.submit(self._answer, self._asked, batch)))
 
     def switch(self, model: Model, retire: Callable[[], None]) -> None:
         """Later batches go to `model`; `retire` is called when the old one has answered the others."""
         self._asked = Asked(model, self._in_a_row)
+        self._model = model
         self._thread.submit(retire)
+
+    def serve(self, desk: Desk) -> None:
+        """Answer what is asked at `desk` too, whenever no batch waits at the door."""
+        self._desk = desk
+        desk.open(partial(self._thread.submit, self._turn, desk))
 
     def collect(self, timeout_s: float) -> Answered | None:
         """The oldest batch with its answer, less what was dropped meanwhile; None if it takes longer.
@@ -104,18 +120,32 @@ class ModelStage:
     def discard(self) -> None:
         """Forget every batch. The one in the model is waited for: the model is not for two threads."""
         for pending in reversed(self._pending):
-            if not pending.future.cancel():
+            if pending.future.cancel():
+                self._handed -= 1
+            else:
                 pending.future.exception()
         self._pending.clear()
         self._asked.failed_in_a_row = 0  # they come again
 
+    def _turn(self, desk: Desk) -> None:
+        """One call for those at the desk, on the model's thread: behind the batch that waits, if one does."""
+        waits = self._handed > self._begun
+        if waits:
+            desk.expire()
+        if waits or desk.turn(self._model):
+            with suppress(RuntimeError):  # closed meanwhile, and the desk with it
+                self._thread.submit(self._turn, desk)
+
     def _answer(self, asked: Asked, batch: Batch) -> Answered:
+        self._begun += 1
         start = self._monotonic()
         answered = asked.answer(batch)
         return answered._replace(seconds=self._monotonic() - start, model=asked.name)
 
     def close(self) -> None:
-        """Do not wait: a model that hangs must not keep the process from ending."""
+        """Do not wait for a batch: a model that hangs must not keep the process from ending."""
+        if self._desk is not None:
+            self._desk.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -16,6 +17,8 @@ from worker.types import LABELS, MAX_LABEL_TEXT, Classified, Label, OutRecord, P
 
 INPUT = f"{PREFIX}input"
 """Header of a tombstone: the deletion's `topic/partition/offset`, as a label says its input."""
+Row = tuple[list[float], float, int]
+"""The six scores, the probability of neutral, and the index into `LABELS`."""
 _DECIMALS = 6
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -56,14 +59,7 @@ def outgoing(batch: Batch, answer: Classified, to: Destination, now: datetime) -
     Raises:
         ValueError: `answer` has another number of rows: labelling the wrong posts must be impossible.
     """
-    rows = iter(
-        zip(
-            np.round(answer.scores, _DECIMALS).tolist(),
-            np.round(answer.neutral, _DECIMALS).tolist(),
-            answer.label.tolist(),
-            strict=True,
-        )
-    )
+    rows = rows_of(answer)
     out = []
     for entry in batch.entries:
         what = entry.what
@@ -81,16 +77,30 @@ def outgoing(batch: Batch, answer: Classified, to: Destination, now: datetime) -
     return out
 
 
-def _label(
-    entry: Entry, post: Post, row: tuple[list[float], float, int], to: Destination, now: datetime
-) -> OutRecord:
+def rows_of(answer: Classified) -> Iterator[Row]:
+    """Each row of an answer with the digits that a label has."""
+    return zip(
+        np.round(answer.scores, _DECIMALS).tolist(),
+        np.round(answer.neutral, _DECIMALS).tolist(),
+        answer.label.tolist(),
+        strict=True,
+    )
+
+
+def score_of(row: Row) -> float:
+    """The probability of the label given: of the emotion among the six, or of neutral."""
+    scores, neutral, index = row
+    return scores[index] if index < len(scores) else neutral
+
+
+def _label(entry: Entry, post: Post, row: Row, to: Destination, now: datetime) -> OutRecord:
     scores, neutral, index = row
     record = entry.record
     label = Label(
         id=post.id,
         source=post.source or record.topic,
         label=LABELS[index],
-        score=scores[index] if index < len(scores) else neutral,
+        score=score_of(row),
         scores=Scores(*scores),
         neutral=neutral,
         model=to.model,

@@ -26,6 +26,7 @@ from worker.model.shelf import Shelf
 from worker.process import VERSION, Stop, few_garbage_collections
 from worker.settings import DeadLetterSettings, Settings
 from worker.stream.batch import BatchBuilder
+from worker.stream.classify import open_desk
 from worker.stream.edges import AbortedError
 from worker.stream.fair import client_options, fair
 from worker.stream.kafka_publisher import KafkaPublisher
@@ -73,7 +74,8 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
         return not stop.overdue(worker.drain_s)
 
     with ExitStack() as closing:
-        closing.enter_context(serve(worker.http, metrics, health, on_death=stop.set))
+        desk, routers = open_desk(worker, metrics, clock)
+        closing.enter_context(serve(worker.http, metrics, health, on_death=stop.set, routers=routers))
         classifier = open_classifier(settings)
         metrics.gauge(m.MODEL_INFO).labels(classifier.name, classifier.runtime).set(1)
         metrics.gauge(m.MODEL_LOADED).set(1)
@@ -97,6 +99,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
             meter=Meter(metrics, health),
             limits=limits(worker.dead_letters),
             in_a_row=worker.dead_letters.model_in_a_row,
+            desk=desk,
         )
 
         def close_model() -> None:

@@ -25,7 +25,7 @@ from worker.web.problems import problem
 
 MOST_HEADER_BYTES = 16 * 1024
 MOST_BODY_BYTES = 64 * 1024
-"""Corrections and queries are far smaller."""
+"""Corrections and queries are far smaller; of texts to label it holds some hundred posts."""
 _BURST_S = 4.0
 """How many seconds' worth of requests may come at once: a page and its data are some thirty."""
 _MOST_CLIENTS = 1024

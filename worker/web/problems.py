@@ -17,8 +17,8 @@ RETRY_AFTER_S = 5
 class RequestError(MoodstreamError):
     """A request that is not done. Raise a subclass: the application answers it, whoever raised it."""
 
-    status: ClassVar[int] = 500
-    kind: ClassVar[str] = "internal"
+    status: int = 500
+    kind: str = "internal"
     headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, message: str, **more: object) -> None:
