@@ -8,11 +8,10 @@ was skipped is counted, so that its figures say on how many posts they stand.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,15 +24,16 @@ from worker.types import LABELS, Classified, Post
 
 _AT_ONCE = 32
 """Posts: about 30 ms on two cores. What is asked is answered, whatever comes in meanwhile."""
-_BATCHES_WAITING = 4
+_WAITING = 1024
+"""Posts; a burst is worked off when there is time, more would only be older."""
 _SHARES = 1 << 32
 
 log = logging.getLogger(__name__)
 
 
-class _Task(NamedTuple):
-    texts: list[str]
-    labels: list[int]
+class _Asked(NamedTuple):
+    text: str
+    label: int
     """What the serving model said."""
     against: str
 
@@ -61,9 +61,9 @@ class Shadow:
         }
         self._labels = metrics.counter(m.SHADOW_LABELS)
         self._seconds = metrics.histogram(m.SHADOW_SECONDS)
-        self._tasks: queue.Queue[_Task | None] = queue.Queue(_BATCHES_WAITING)
-        self._closing = threading.Event()
-        self._pressed = threading.Event()
+        self._waiting: deque[_Asked] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
         self.n = self.agreed = self.skipped = 0
         self.against: str | None = None
         """What serves beside it; the counts begin anew when that changes."""
@@ -71,31 +71,28 @@ class Shadow:
         self._thread.start()
 
     def saw(self, batch: Batch, answer: Classified, by: str, *, pressed: bool) -> None:
-        """A batch is committed, answered by `by`: ask about it when there is time. Never waits."""
-        if pressed:
-            self._pressed.set()
-        else:
-            self._pressed.clear()
+        """A batch is committed, answered by `by`: ask about it when there is time. Waits for no answer."""
         posts = [
-            (entry.what.text, label)
+            _Asked(entry.what.text, label, by)
             for entry, label in zip(batch.posts, answer.label.tolist(), strict=True)
             if isinstance(entry.what, Post) and chosen(entry, self._share)
         ]
-        if not posts:
-            return
-        if by != self.against:
-            self.against, self.n, self.agreed, self.skipped = by, 0, 0, 0
-        task = _Task([text for text, _ in posts], [label for _, label in posts], by)
-        try:
-            self._tasks.put_nowait(task)
-        except queue.Full:
-            self._skip(len(posts))
+        with self._changed:
+            if posts and by != self.against:
+                self.against, self.n, self.agreed, self.skipped = by, 0, 0, 0
+            room = 0 if pressed else _WAITING - len(self._waiting)
+            if pressed:
+                posts += self._waiting
+                self._waiting.clear()
+            self._skip(max(0, len(posts) - room))
+            self._waiting.extend(posts[:room])
+            self._changed.notify()
 
     def close(self) -> None:
         """End, whatever it is at, and close the model."""
-        self._closing.set()
-        with suppress(queue.Full):  # it will look before the next
-            self._tasks.put_nowait(None)
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
         self.model.close()
 
     def join(self, timeout_s: float) -> None:
@@ -107,22 +104,26 @@ class Shadow:
             self.model.open()
         except Exception as error:  # said again with every post that it does not answer
             log.error("the shadow model %s does not start: %s", self.model.name, error)
-        while not self._closing.is_set():
-            task = self._tasks.get()
-            if task is None:
-                break
-            for texts, labels in _portions(task):
-                if self._pressed.is_set() or self._closing.is_set():
-                    self._skip(len(texts))
-                else:
-                    self._compare(texts, labels, task.against)
+        while posts := self._next():
+            self._compare([post.text for post in posts], [post.label for post in posts], posts[0].against)
+
+    def _next(self) -> list[_Asked]:
+        """The next few, which one model has answered; none when there is an end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+            if self._closing:
+                return []
+            first, posts = self._waiting[0], []
+            while self._waiting and len(posts) < _AT_ONCE and self._waiting[0].against == first.against:
+                posts.append(self._waiting.popleft())
+            return posts
 
     def _compare(self, texts: Sequence[str], labels: Sequence[int], against: str) -> None:
         start = self._monotonic()
         try:
             given = self.model.labels(texts)
         except Exception as error:
-            if not self._closing.is_set():
+            if not self._closing:
                 log.error(
                     "the shadow model %s gave no answer for %d posts: %s", self.model.name, len(texts), error
                 )
@@ -142,8 +143,3 @@ class Shadow:
     def _skip(self, posts: int) -> None:
         self.skipped += posts
         self._outcome["skipped"].inc(posts)
-
-
-def _portions(task: _Task) -> Iterator[tuple[list[str], list[int]]]:
-    for start in range(0, len(task.texts), _AT_ONCE):
-        yield task.texts[start : start + _AT_ONCE], task.labels[start : start + _AT_ONCE]
