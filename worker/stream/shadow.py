@@ -113,7 +113,8 @@ class Shadow:
             self._changed.wait_for(lambda: self._waiting or self._closing)
             if self._closing:
                 return []
-            first, posts = self._waiting[0], []
+            first = self._waiting[0]
+            posts: list[_Asked] = []
             while self._waiting and len(posts) < _AT_ONCE and self._waiting[0].against == first.against:
                 posts.append(self._waiting.popleft())
             return posts
