@@ -54,19 +54,33 @@ def test_while_posts_wait_it_is_asked_about_nothing_and_what_it_had_is_skipped_t
     shadow.saw(*batch(100), "live@1", pressed=False)
     model.asked.acquire(timeout=30)  # it is at the first 32 of them
     shadow.saw(*batch(10), "live@1", pressed=True)
+    assert shadow.skipped == 78
     model.let.release()
-    eventually(lambda: shadow.skipped == 78, within_s=30)
-    assert (shadow.n, shadow.agreed) == (32, 32)
+    eventually(lambda: shadow.n == 32, within_s=30)
+    assert (shadow.agreed, shadow.skipped) == (32, 78)
 
     for _ in range(9):
         model.let.release()
-    shadow.saw(*batch(50), "live@1", pressed=False)
+    for _ in range(5):  # a few batches at once
+        shadow.saw(*batch(10), "live@1", pressed=False)
     eventually(lambda: shadow.n == 82, within_s=30)
     assert shadow.skipped == 78
     shadow.close()
     shadow.join(30)
     exposed = generate_latest(metrics.registry).decode()
     assert 'outcome="skipped"} 78.0' in exposed.replace('model_version="slow@1",', "")
+
+
+def test_more_than_it_keeps_is_skipped() -> None:
+    model = Slow()
+    shadow = Shadow(model, 1.0, Metrics(), SystemClock().monotonic)
+    shadow.saw(*batch(1), "live@1", pressed=False)
+    model.asked.acquire(timeout=30)
+    shadow.saw(*batch(1000), "live@1", pressed=False)
+    shadow.saw(*batch(100), "live@1", pressed=False)
+    assert shadow.skipped == 76
+    shadow.close()
+    shadow.join(30)
 
 
 def test_its_end_waits_for_no_answer_and_counts_no_failure() -> None:
