@@ -77,6 +77,14 @@ PUBLISHED = _counter(
     "outcome",
 )
 LABELS = _counter("labels", "Labels committed.", "emotion", "model_version")
+ENERGY = _counter(
+    "energy",
+    "Sum over labels of how strongly the network answered at all: the log of the sum of the exponentials of "
+    "its emotions' logits, 0 at least.",
+    "emotion",
+    "model_version",
+)
+ENERGY_SQUARES = _counter("energy_squares", "The same of its squares.", "emotion", "model_version")
 DEAD_LETTERS = _counter("dead_letters", "Dead letters committed, by what was wrong.", "kind")
 TRUNCATED = _counter("texts_truncated", "Texts longer than the model reads; the rest was not looked at.")
 WORDS = _counter("words", "Words (between white space) in one post of sixteen, of those that were not cut.")

@@ -222,3 +222,8 @@ class Classified(NamedTuple):
     """(n,) calibrated probability that none of the six is expressed."""
     label: NDArray[np.intp]
     """(n,) index into `LABELS`."""
+    energy: NDArray[np.float64]
+    """(n,) log of the sum of the exponentials of the six emotions' logits: how strongly the network answers
+    at all, whichever emotion it is. It is low for texts unlike those of the training (Liu et al. 2020,
+    "Energy-based Out-of-distribution Detection"; theirs has the other sign). NaN where only labels are
+    known."""

@@ -181,6 +181,9 @@ def models() -> dashboard.Dashboard:
                           "vocabulary does not hold whole make it rise. Beside its mean of the last day.",
                           "short", ask("moodstream:pieces_per_word:ratio30m", "now"),
                           ask("avg_over_time(moodstream:pieces_per_word:ratio30m[1d])", "last day")))
+        .with_panel(graph("Strangeness of posts", "How strongly the network answers, within each emotion, in "
+                          "standard deviations from its mean of the last day. A mood does not move it.",
+                          "short", ask("moodstream:energy:shift30m", "{{model_version}}")))
         .with_panel(graph("Texts cut", "Share of texts longer than the model reads.", "percentunit",
                           ask(f"sum({rate('texts_truncated_total')}) / sum({rate('records_consumed_total')})",
                               "cut")))

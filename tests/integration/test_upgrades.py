@@ -63,7 +63,7 @@ class TestGolden:
         kinds = {dict(each.headers)["moodstream.error"].decode() for each in old}
         assert {"invalid_json", "missing_text", "empty_text"} <= kinds
         entry = Entry(Record("tweets", 0, 5, b"k", b"{", 0), BadRecordError("invalid_json", "no JSON"))
-        nothing = Classified(np.empty((0, 6)), np.empty(0), np.empty(0, dtype=np.intp))
+        nothing = Classified(np.empty((0, 6)), np.empty(0), np.empty(0, dtype=np.intp), np.empty(0))
         [new] = outgoing(Batch([entry]), nothing, Destination("l", "d", "m@1", "0.1.0"), datetime.now(UTC))
         names = {name for name, _ in new.headers}
         for each in old:

@@ -27,6 +27,7 @@ def by_rule(rule: Callable[[str], LabelName], confidence: Callable[[str], float]
             scores,
             np.array([float(label == "neutral") for label in labels]),
             np.array([LABELS.index(label) for label in labels], dtype=np.intp),
+            np.full(len(labels), np.nan),
         )
 
     return ask

@@ -57,7 +57,7 @@ class WordModel:
         for index, text in enumerate(texts[: len(rows)]):
             place = next((i for i, emotion in enumerate(EMOTIONS) if text.startswith(emotion)), 0)
             scores[index, place] = 0.9
-        return Classified(scores, np.zeros(len(rows)), scores.argmax(axis=1))
+        return Classified(scores, np.zeros(len(rows)), scores.argmax(axis=1), np.zeros(len(rows)))
 
 
 def bundled_as(folder: Path, version: str, *, temperature: float = 1.0) -> Artifact:

@@ -111,7 +111,7 @@ def test_a_model_that_answers_at_random_fails() -> None:
     def at_random(texts: object) -> Classified:
         rows = [zlib.crc32(text.encode()) for text in texts]  # type: ignore[attr-defined]
         scores = np.array([np.random.default_rng(row).dirichlet(np.ones(6)) for row in rows])
-        return Classified(scores, np.zeros(len(rows)), scores.argmax(axis=1))
+        return Classified(scores, np.zeros(len(rows)), scores.argmax(axis=1), np.zeros(len(rows)))
 
     found = run_suite(at_random)
     assert found.total("INV").rate < 0.4

@@ -50,3 +50,11 @@ def test_a_gate_far_out_of_range_softens_no_further() -> None:
     logits = np.array([[4.0, 0, 0, 0, 0, 0, 3e38]], dtype=np.float32)
     found = calibrated(logits, Calibration((0, 1, 2, 3, 4, 5), 1.0, 6, 1.0, 1.0, softening=0.3), gate=True)
     np.testing.assert_allclose(found.scores, softmax(logits[:, :6] / np.exp(3.0), axis=1), rtol=1e-5)
+
+
+def test_energy_is_that_of_the_emotions_logits_whatever_the_temperature() -> None:
+    logits = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 9.0], [700.0, 0, 0, 0, 0, 0, 0]], dtype=np.float32)
+    for temperature in (1.0, 1.7):
+        found = calibrated(logits, Calibration((0, 1, 2, 3, 4, 5), temperature, 6, 2.0, 0.5), gate=True)
+        assert np.allclose(found.energy, [np.log(np.exp(np.arange(1.0, 7.0)).sum()), 700.0])
+    assert np.allclose(calibrated(logits[:, :6], PLAIN, gate=True).energy, found.energy)

@@ -56,7 +56,9 @@ class Closable(WordModel):
         answer = super().classify(rows)
         if self.name != "sad@1":
             return answer
-        return Classified(np.tile([0.9, *[0.02] * 5], (len(rows), 1)), answer.neutral, answer.label * 0)
+        return Classified(
+            np.tile([0.9, *[0.02] * 5], (len(rows), 1)), answer.neutral, answer.label * 0, answer.energy
+        )
 
     def close(self) -> None:
         """Holds nothing."""

@@ -25,7 +25,9 @@ def answer(*labels: int) -> Classified:
     scores = np.full((len(labels), 6), 0.1)
     for row, label in enumerate(labels):
         scores[row, min(label, 5)] = 0.5
-    return Classified(scores, np.full(len(labels), 0.25), np.array(labels, dtype=np.intp))
+    return Classified(
+        scores, np.full(len(labels), 0.25), np.array(labels, dtype=np.intp), np.zeros(len(labels))
+    )
 
 
 def test_each_record_has_its_outcome_in_order() -> None:

@@ -29,7 +29,7 @@ def answered(*given: tuple[int, float]) -> Classified:
             neutral[row] = score
         else:
             scores[row, label] = score
-    return Classified(scores, neutral, np.array([label for label, _ in given]))
+    return Classified(scores, neutral, np.array([label for label, _ in given]), np.zeros(len(given)))
 
 
 def manifest_of(folder: Path) -> artifacts.Manifest:

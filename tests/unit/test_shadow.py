@@ -45,7 +45,7 @@ class Slow:
 def batch(posts: int) -> tuple[Batch, Classified]:
     entries = [Entry(Record("t", 0, i, b"%d" % i, b"", -1), Post(id=i, text="x")) for i in range(posts)]
     joy = np.full(posts, EMOTIONS.index("joy"))
-    return Batch(entries), Classified(np.zeros((posts, len(EMOTIONS))), np.zeros(posts), joy)
+    return Batch(entries), Classified(np.zeros((posts, len(EMOTIONS))), np.zeros(posts), joy, np.zeros(posts))
 
 
 def test_while_posts_wait_it_is_asked_about_nothing_and_what_it_had_is_skipped_too() -> None:

@@ -46,18 +46,20 @@ def calibrated(logits: NDArray[np.float32], calibration: Calibration, *, gate: b
     sigmoid of its own logit / temperature; with `gate`, it is the label wherever it reaches the artefact's
     threshold.
     """
-    scaled = logits[:, calibration.columns].astype(np.float64) / _temperatures(logits, calibration)
+    emotions = logits[:, calibration.columns].astype(np.float64)
+    energy = np.logaddexp.reduce(emotions, axis=1)
+    scaled = emotions / _temperatures(logits, calibration)
     scaled -= scaled.max(axis=1, keepdims=True)
     scores = np.exp(scaled)
     scores /= scores.sum(axis=1, keepdims=True)
     label = scores.argmax(axis=1)
     if calibration.neutral_index is None:
-        return Classified(scores, np.zeros(len(scores)), label)
+        return Classified(scores, np.zeros(len(scores)), label, energy)
     raw = logits[:, calibration.neutral_index].astype(np.float64) / calibration.neutral_temperature
     neutral = 1.0 / (1.0 + np.exp(-np.clip(raw, -60, 60)))
     if gate:
         label = np.where(neutral >= calibration.neutral_threshold, LABELS.index("neutral"), label)
-    return Classified(scores, neutral, label)
+    return Classified(scores, neutral, label, energy)
 
 
 def _temperatures(logits: NDArray[np.float32], calibration: Calibration) -> NDArray[np.float64]:

@@ -88,6 +88,7 @@ def asking(classifier: Classifier, settings: Settings, doing: str) -> Ask:
             np.array([[getattr(label.scores, name) for name in EMOTIONS] for label in given]).reshape(-1, 6),
             np.array([label.neutral for label in given]),
             np.array([LABELS.index(label.label) for label in given], dtype=np.intp),
+            np.full(len(given), np.nan),
         )
 
     return ask

@@ -34,6 +34,8 @@ class Meter:
         self._pieces = metrics.counter(m.WORD_PIECES)
         self._published = metrics.counter(m.PUBLISHED)
         self._labels = metrics.counter(m.LABELS)
+        self._energy = metrics.counter(m.ENERGY)
+        self._squares = metrics.counter(m.ENERGY_SQUARES)
         self._dead = metrics.counter(m.DEAD_LETTERS)
         self._transactions = metrics.counter(m.TRANSACTIONS)
         self._records = metrics.histogram(m.BATCH_RECORDS)
@@ -88,9 +90,13 @@ class Meter:
                 outcomes[entry.record.topic, "deletion"] += 1
         for key, n in outcomes.items():
             self._published.labels(*key).inc(n)
+        energy = np.maximum(answer.energy, 0.0)
+        sums, squares = (np.bincount(answer.label, of, len(LABELS)).tolist() for of in (energy, energy**2))
         for index, n in enumerate(np.bincount(answer.label, minlength=len(LABELS)).tolist()):
             if n:
                 self._labels.labels(LABELS[index], model).inc(n)
+                self._energy.labels(LABELS[index], model).inc(sums[index])
+                self._squares.labels(LABELS[index], model).inc(squares[index])
         taken = np.array([entry.record.timestamp_ms for entry in batch.entries], dtype=np.float64)
         self._latency.observe_all(np.maximum(now - taken[taken >= 0] / 1000, 0.0))
         given = np.column_stack([answer.scores, answer.neutral])[np.arange(len(answer.label)), answer.label]

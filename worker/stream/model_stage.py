@@ -233,7 +233,7 @@ def _stack(answers: list[Classified]) -> Classified:
     if len(answers) == 1:
         return answers[0]
     if not answers:
-        return Classified(np.zeros((0, len(EMOTIONS))), np.zeros(0), np.zeros(0, dtype=np.intp))
+        return Classified(np.zeros((0, len(EMOTIONS))), np.zeros(0), np.zeros(0, dtype=np.intp), np.zeros(0))
     return Classified(*(np.concatenate(column) for column in zip(*answers, strict=True)))
 
 
