@@ -218,4 +218,4 @@ def _off(found: Any, report: Path) -> float:
         if figures["confusion"] != confusion:
             return float("inf")
         off = max(off, *(abs(figures[name] - value) for name, value in expected.items()))
-    return off
+    return float(off)  # scikit-learn counts in numbers of its own
