@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -103,13 +102,12 @@ class ModelStage:
         if not self._pending:
             return None
         oldest = self._pending[0]
-        try:
-            answered = oldest.future.result(timeout_s)
-        except FutureTimeoutError:
+        # Asked once only. A batch that was found unfinished, and a moment later finished, must not be taken
+        # for collected: it would be lost, and the next one commits the offsets behind it.
+        if not oldest.future.done() and (timeout_s <= 0 or not wait([oldest.future], timeout_s).done):
             return None
-        finally:
-            if oldest.future.done():
-                self._pending.popleft()
+        self._pending.popleft()
+        answered = oldest.future.result()
         return _without(answered, oldest.dropped) if oldest.dropped else answered
 
     def drop(self, partitions: Collection[TopicPartition]) -> None:
