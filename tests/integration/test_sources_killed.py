@@ -62,8 +62,8 @@ def test_a_kill_loses_and_doubles_nothing(kafka: KafkaUnderTest, tmp_path: Path)
         ]
         try:
             start(roles)
+            eventually(lambda: all(role.metric(ITEMS, outcome="sent") > 0 for role in roles), within_s=120)
             for role in roles:
-                eventually(lambda role=role: role.metric(ITEMS, outcome="sent") > 0, within_s=60)  # type: ignore[misc]
                 role.kill()
             assert not server.is_over
             assert not x_server.is_over

@@ -131,8 +131,9 @@ def test_the_least_acls_are_enough(running: Running, granted: LockedKafka, locke
     workers = [name for name in running.roles if name.startswith("worker")]
     eventually(lambda: sum(map(published, workers)) == POSTS + BAD, within_s=60)
     assert all(published(role) > 0 for role in workers), "each of them must have had a partition"
-    for role in ("trends-password", "trends-certificate"):
-        eventually(lambda role=role: counted(running.roles[role]) == POSTS, within_s=30)  # type: ignore[misc]
+    trends = ("trends-password", "trends-certificate")
+    eventually(lambda: all(counted(running.roles[role]) == POSTS for role in trends), within_s=60)
+    for role in trends:
         assert running.roles[role].metric("moodstream_trends_labels_applied_total") > 0
 
     correct(running.roles["trends-password"])
