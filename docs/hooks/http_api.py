@@ -23,7 +23,7 @@ from worker.settings import HttpSettings, Settings
 from worker.sources.webhook import hooks_router
 from worker.stream.classify import classify_router
 from worker.stream.confirmed import ConfirmedWriter
-from worker.stream.desk import Desk
+from worker.stream.request_queue import RequestQueue
 from worker.trends.alerts.assemble import assemble
 from worker.trends.corrections import KafkaCorrections
 from worker.trends.live.hub import Hub
@@ -58,8 +58,8 @@ def apis(settings: Settings) -> list[Api]:
 
 def _of_worker(settings: Settings) -> APIRouter:
     clock = ManualClock(0.0)
-    desk = Desk(places=0, wait_s=0.0, monotonic=clock.monotonic)
-    return classify_router(desk, settings.worker, Metrics(), clock)
+    queue = RequestQueue(places=0, wait_s=0.0, monotonic=clock.monotonic)
+    return classify_router(queue, settings.worker, Metrics(), clock)
 
 
 def _of_trends(settings: Settings) -> list[APIRouter]:

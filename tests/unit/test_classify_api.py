@@ -22,10 +22,10 @@ from worker.clock import ManualClock, SystemClock
 from worker.errors import BadRecordError
 from worker.metrics import Metrics
 from worker.settings import ClassifySettings, WorkerHttpSettings, WorkerSettings
-from worker.stream.classify import MOST_CHARACTERS, BadTextsError, open_desk, texts_of
+from worker.stream.classify import MOST_CHARACTERS, BadTextsError, open_queue, texts_of
 from worker.stream.decode import decode
-from worker.stream.desk import Desk
 from worker.stream.model_stage import ModelStage
+from worker.stream.request_queue import RequestQueue
 from worker.types import Record
 from worker.web.health import Health
 from worker.web.limits import MOST_BODY_BYTES
@@ -39,16 +39,16 @@ WITHIN_S = 30.0
 class Served:
     """A worker's HTTP and its model; the loop and Kafka are left out."""
 
-    def __init__(self, client: httpx.Client, desk: Desk, metrics: Metrics) -> None:
+    def __init__(self, client: httpx.Client, queue: RequestQueue, metrics: Metrics) -> None:
         self.client = client
-        self.desk = desk
+        self.queue = queue
         self.metrics = metrics
         self.model = WordModel()
         self.stage = ModelStage(self.model, SystemClock().monotonic)
 
     def start(self) -> None:
         """As the loop does once it runs."""
-        self.stage.serve(self.desk)
+        self.stage.serve(self.queue)
 
     def ask(self, *texts: object, **headers: str) -> httpx.Response:
         answer = self.client.post("/classify", json={"texts": texts}, headers=headers)
@@ -78,13 +78,13 @@ def served(token: str | None = None, wait_s: float = WITHIN_S) -> Iterator[Serve
     http = WorkerHttpSettings(port=0, token=None if token is None else SecretStr(token), requests_per_s=0)
     classify = ClassifySettings(enabled="on", max_texts=MOST, queue_texts=MOST, wait_s=wait_s)
     metrics, clock = Metrics(), SystemClock()
-    desk, routers = open_desk(WorkerSettings(http=http, classify=classify), metrics, clock)
-    assert desk is not None
+    queue, routers = open_queue(WorkerSettings(http=http, classify=classify), metrics, clock)
+    assert queue is not None
     with (
         serve(http, metrics, Health(clock, 60.0, ()), on_death=lambda: None, routers=routers) as server,
         httpx.Client(base_url=server.url, timeout=WITHIN_S) as client,
     ):
-        made = Served(client, desk, metrics)
+        made = Served(client, queue, metrics)
         yield made
         made.model.go_on.set()
         made.stage.close()
@@ -103,7 +103,7 @@ def problem(answer: httpx.Response) -> tuple[int, str, str, int | None]:
 
 
 def test_it_is_off_unless_it_is_asked_for() -> None:
-    assert open_desk(WorkerSettings(), Metrics(), ManualClock()) == (None, ())
+    assert open_queue(WorkerSettings(), Metrics(), ManualClock()) == (None, ())
 
 
 def test_the_queue_is_not_smaller_than_a_request() -> None:
@@ -225,7 +225,7 @@ def test_a_full_queue_refuses_and_every_outcome_is_counted() -> None:
     with served() as asked:
         asked.start()
         asked.model.hold.set()
-        asked.desk.ask(["fear"] * MOST)
+        asked.queue.ask(["fear"] * MOST)
         full = asked.ask("joy")
         asked.model.hold.clear()
         asked.model.go_on.set()

@@ -13,12 +13,12 @@ from worker.errors import DataLossAvertedError
 from worker.metrics import Metrics
 from worker.settings import DeadLetterSettings
 from worker.stream.batch import BatchBuilder
-from worker.stream.desk import Desk
 from worker.stream.loop import Loop
 from worker.stream.memory import MemoryLog, MemoryPublisher, MemorySource
 from worker.stream.meter import Meter
 from worker.stream.outcome import Destination
 from worker.stream.pace import Budget
+from worker.stream.request_queue import RequestQueue
 from worker.stream.role import limits
 from worker.types import EMOTIONS, Label, TopicPartition
 from worker.web.health import Health
@@ -27,7 +27,9 @@ from worker.web.health import Health
 class Rig:
     """A loop over memory, with every part at hand."""
 
-    def __init__(self, *, max_records: int = 8, linger_s: float = 0.0, desk: Desk | None = None) -> None:
+    def __init__(
+        self, *, max_records: int = 8, linger_s: float = 0.0, queue: RequestQueue | None = None
+    ) -> None:
         self.log = MemoryLog()
         self.source = MemorySource(self.log)
         self.publisher = MemoryPublisher(self.log)
@@ -44,7 +46,7 @@ class Rig:
             clock=clock,
             meter=Meter(self.metrics, Health(clock, 60.0, ())),
             limits=limits(DeadLetterSettings()),
-            desk=desk,
+            queue=queue,
         )
 
     def post(self, text: str, partition: int = 0) -> None:

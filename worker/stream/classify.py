@@ -1,7 +1,7 @@
 """`POST /classify`: texts labelled by the model that labels the stream, for whoever cannot wait for a topic.
 
-Answered at the desk (`desk`), between the batches of the stream. Nothing of a text is logged, counted by
-content or kept.
+They wait in a queue (`request_queue`) and are answered between the batches of the stream. Nothing of a text is
+logged, counted by content or kept.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from worker.clock import Clock
 from worker.metrics import Metrics
 from worker.settings import WorkerSettings
 from worker.stream.decode import is_empty, not_json
-from worker.stream.desk import Answer, Desk, NoAnswerError, NotNowError
+from worker.stream.request_queue import Answer, NoAnswerError, NotNowError, RequestQueue
 from worker.types import LabelName
 from worker.web.limits import MOST_BODY_BYTES
 from worker.web.problems import Problem, RequestError
@@ -129,18 +129,18 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def open_desk(
+def open_queue(
     worker: WorkerSettings, metrics: Metrics, clock: Clock
-) -> tuple[Desk | None, Sequence[APIRouter]]:
+) -> tuple[RequestQueue | None, Sequence[APIRouter]]:
     """Where texts wait for the model, and the routes that bring them; neither where the settings say off."""
     classify = worker.classify
     if classify.enabled == "off":
         return None, ()
-    desk = Desk(places=classify.queue_texts, wait_s=classify.wait_s, monotonic=clock.monotonic)
-    return desk, [classify_router(desk, worker, metrics, clock)]
+    queue = RequestQueue(places=classify.queue_texts, wait_s=classify.wait_s, monotonic=clock.monotonic)
+    return queue, [classify_router(queue, worker, metrics, clock)]
 
 
-def classify_router(desk: Desk, worker: WorkerSettings, metrics: Metrics, clock: Clock) -> APIRouter:
+def classify_router(queue: RequestQueue, worker: WorkerSettings, metrics: Metrics, clock: Clock) -> APIRouter:
     """The route. It asks for the worker's token where the settings hold one."""
     router = APIRouter(tags=["classify"])
     requests = metrics.counter(m.CLASSIFY_REQUESTS)
@@ -165,7 +165,7 @@ def classify_router(desk: Desk, worker: WorkerSettings, metrics: Metrics, clock:
         start = clock.monotonic()
         try:
             texts = texts_of(await _body(request), worker.classify.max_texts)
-            answers = await _answer(desk, texts)
+            answers = await _answer(queue, texts)
         except RequestError as error:
             requests.labels(_outcome(error)).inc()
             raise
@@ -187,14 +187,14 @@ async def _body(request: Request) -> bytes:
     return await request.body()
 
 
-async def _answer(desk: Desk, texts: Sequence[str]) -> Sequence[Answer]:
-    """The answer, or why there is none; the desk's own clock does not go on where the model hangs."""
-    waiting = desk.ask(texts)
+async def _answer(queue: RequestQueue, texts: Sequence[str]) -> Sequence[Answer]:
+    """The answer, or why there is none; the queue's own clock does not go on where the model hangs."""
+    waiting = queue.ask(texts)
     try:
-        async with asyncio.timeout(desk.wait_s):
+        async with asyncio.timeout(queue.wait_s):
             return await asyncio.wrap_future(waiting)
     except TimeoutError:
-        raise desk.overdue() from None
+        raise queue.overdue() from None
 
 
 def _outcome(error: RequestError) -> str:

@@ -75,12 +75,12 @@ class Model(Protocol):
 
 
 class SecondModel(Protocol):
-    """A model that is asked beside the stream; `worker.model.apart.Apart` is the real one."""
+    """A model that is asked beside the stream; `worker.model.model_process.ModelProcess` is the real one."""
 
     name: str
     """`name@version`."""
 
-    def open(self) -> object:
+    def open(self) -> None:
         """Load it before it is asked; raises what `labels` would."""
         ...
 

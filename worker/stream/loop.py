@@ -23,12 +23,12 @@ from worker.clock import Clock, backoff
 from worker.errors import BadRecordError
 from worker.stream.batch import BatchBuilder, Entry
 from worker.stream.decode import decode, written_at
-from worker.stream.desk import Desk
 from worker.stream.edges import AbortedError, Model, Publisher, Source, Watcher
 from worker.stream.limits import NO_LIMIT, Limits
 from worker.stream.meter import Meter
 from worker.stream.model_stage import IN_A_ROW, Answered, ModelStage, prepare
 from worker.stream.outcome import Destination, outgoing
+from worker.stream.request_queue import RequestQueue
 from worker.types import Post, Record, TopicPartition
 
 _TAKE = 1024
@@ -56,9 +56,9 @@ class Loop:
         meter: Meter,
         limits: Limits | None = None,
         in_a_row: int = IN_A_ROW,
-        desk: Desk | None = None,
+        queue: RequestQueue | None = None,
     ) -> None:
-        """Without `limits` no share of dead letters is too much. `desk`: the model answers there too."""
+        """Without `limits` no share of dead letters is too much. `queue`: texts that it answers too."""
         self._source = source
         self._publisher = publisher
         self._serving = model
@@ -72,7 +72,7 @@ class Loop:
         self._limits = limits or Limits(NO_LIMIT, NO_LIMIT)
         self._model = ModelStage(model, clock.monotonic, in_a_row)
         self._waits = backoff()
-        self._desk = desk
+        self._queue = queue
 
     def run(self, finished: Callable[[], bool], drain_s: float) -> None:
         """Run until `finished` says so, then publish and commit what is held, for `drain_s` seconds at most.
@@ -84,8 +84,8 @@ class Loop:
         self._source.open(self._revoked)
         try:
             self._switch()  # nobody is answered by a model that is already replaced
-            if self._desk is not None:
-                self._model.serve(self._desk)
+            if self._queue is not None:
+                self._model.serve(self._queue)
             while not finished():
                 self.run_once()
                 if finished():  # draining may go back to what is committed: there is then more to do

@@ -13,9 +13,9 @@ import numpy as np
 
 from worker.errors import BadRecordError, DataLossAvertedError
 from worker.stream.batch import Batch, Entry
-from worker.stream.desk import Desk
 from worker.stream.edges import Model
 from worker.stream.limits import MODEL_ERROR
+from worker.stream.request_queue import RequestQueue
 from worker.types import EMOTIONS, Classified, Post, TopicPartition
 
 IN_A_ROW = 8
@@ -60,7 +60,7 @@ class ModelStage:
         self._monotonic = monotonic
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._pending: deque[_Pending] = deque()
-        self._desk: Desk | None = None
+        self._queue: RequestQueue | None = None
         self._handed = 0
         """Batches so far; the loop's thread alone writes it."""
         self._begun = 0
@@ -88,10 +88,10 @@ class ModelStage:
         self._model = model
         self._thread.submit(retire)
 
-    def serve(self, desk: Desk) -> None:
-        """Answer what is asked at `desk` too, whenever no batch waits at the door."""
-        self._desk = desk
-        desk.open(partial(self._thread.submit, self._turn, desk))
+    def serve(self, queue: RequestQueue) -> None:
+        """Answer what waits in `queue` too, whenever no batch waits at the door."""
+        self._queue = queue
+        queue.open(partial(self._thread.submit, self._turn, queue))
 
     def collect(self, timeout_s: float) -> Answered | None:
         """The oldest batch with its answer, less what was dropped meanwhile; None if it takes longer.
@@ -125,14 +125,14 @@ class ModelStage:
         self._pending.clear()
         self._asked.failed_in_a_row = 0  # they come again
 
-    def _turn(self, desk: Desk) -> None:
-        """One call for those at the desk, on the model's thread: behind the batch that waits, if one does."""
+    def _turn(self, queue: RequestQueue) -> None:
+        """One call for those in the queue, on the model's thread, behind a batch that waits."""
         waits = self._handed > self._begun
         if waits:
-            desk.expire()
-        if waits or desk.turn(self._model):
-            with suppress(RuntimeError):  # closed meanwhile, and the desk with it
-                self._thread.submit(self._turn, desk)
+            queue.expire()
+        if waits or queue.turn(self._model):
+            with suppress(RuntimeError):  # closed meanwhile, and the queue with it
+                self._thread.submit(self._turn, queue)
 
     def _answer(self, asked: Asked, batch: Batch) -> Answered:
         self._begun += 1
@@ -142,8 +142,8 @@ class ModelStage:
 
     def close(self) -> None:
         """Do not wait for a batch: a model that hangs must not keep the process from ending."""
-        if self._desk is not None:
-            self._desk.close()
+        if self._queue is not None:
+            self._queue.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 

@@ -19,14 +19,14 @@ from worker.control.messages import WORKER
 from worker.control.topic import ControlReader, ControlWriter
 from worker.metrics import Metrics
 from worker.model import artifact as artifacts
-from worker.model.apart import Apart, Order
 from worker.model.bundled import bundled_model
 from worker.model.classifier import Classifier, load
+from worker.model.model_process import ModelProcess, Order
 from worker.model.shelf import Shelf
 from worker.process import VERSION, Stop, few_garbage_collections
 from worker.settings import DeadLetterSettings, Settings
 from worker.stream.batch import BatchBuilder
-from worker.stream.classify import open_desk
+from worker.stream.classify import open_queue
 from worker.stream.edges import AbortedError
 from worker.stream.fair import client_options, fair
 from worker.stream.kafka_publisher import KafkaPublisher
@@ -74,7 +74,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
         return not stop.overdue(worker.drain_s)
 
     with ExitStack() as closing:
-        desk, routers = open_desk(worker, metrics, clock)
+        queue, routers = open_queue(worker, metrics, clock)
         closing.enter_context(serve(worker.http, metrics, health, on_death=stop.set, routers=routers))
         classifier = open_classifier(settings)
         metrics.gauge(m.MODEL_INFO).labels(classifier.name, classifier.runtime).set(1)
@@ -99,7 +99,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
             meter=Meter(metrics, health),
             limits=limits(worker.dead_letters),
             in_a_row=worker.dead_letters.model_in_a_row,
-            desk=desk,
+            queue=queue,
         )
 
         def close_model() -> None:
@@ -152,7 +152,7 @@ def operated(
         loop=loop,
         own=loop.serving.name,
         open_model=partial(open_named, settings),
-        open_shadow=lambda name: open_apart(settings, name, clock.monotonic),
+        open_shadow=lambda name: open_process(settings, name, clock.monotonic),
         tell=lambda report: writer.write(f"{WORKER}{name}", report, within_s=_TELL_S),
         clock=clock,
         metrics=metrics,
@@ -186,7 +186,7 @@ def open_named(settings: Settings, full_name: str) -> Classifier:
     return open_classifier(found)
 
 
-def open_apart(settings: Settings, full_name: str, monotonic: Callable[[], float]) -> Apart:
+def open_process(settings: Settings, full_name: str, monotonic: Callable[[], float]) -> ModelProcess:
     """A model of the shelf in a process of its own, which starts when it is first asked.
 
     Raises:
@@ -195,7 +195,7 @@ def open_apart(settings: Settings, full_name: str, monotonic: Callable[[], float
     artifact = artifacts.load(shelf(settings).find(full_name))
     model = settings.model
     order = Order(str(artifact.path), model.backend, model.streams, model.gate == "on")
-    return Apart(artifact.full_name, order, monotonic)
+    return ModelProcess(artifact.full_name, order, monotonic)
 
 
 def open_classifier(settings: Settings) -> Classifier:

@@ -16,10 +16,10 @@ from tests.support.models import WordModel
 from tests.support.waiting import eventually
 from tests.unit.test_loop import Rig
 from worker.clock import ManualClock
-from worker.stream import desk as desks
+from worker.stream import request_queue
 from worker.stream.batch import Batch, Entry
-from worker.stream.desk import MOST_AT_ONCE, Answer, Desk, NoAnswerError, NotNowError
 from worker.stream.model_stage import ModelStage
+from worker.stream.request_queue import MOST_AT_ONCE, Answer, NoAnswerError, NotNowError, RequestQueue
 from worker.types import Classified, Post, Record, Scores
 
 WITHIN_S = 30.0
@@ -50,14 +50,14 @@ class Model(WordModel):
 
 
 class Stage:
-    """A model with a desk, and batches of the stream that stand in its way."""
+    """A model with a queue, and batches of the stream that stand in its way."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.model = Model()
         self.stage = ModelStage(self.model, self.clock.monotonic)
-        self.desk = Desk(places=PLACES, wait_s=WAIT_S, monotonic=self.clock.monotonic)
-        self.stage.serve(self.desk)
+        self.queue = RequestQueue(places=PLACES, wait_s=WAIT_S, monotonic=self.clock.monotonic)
+        self.stage.serve(self.queue)
 
     def stream(self, *texts: str) -> None:
         """A batch of the stream."""
@@ -116,12 +116,12 @@ def failure(asked: Future[list[Answer]]) -> str:
 
 def test_an_answer_has_the_fields_of_a_label(stage: Stage) -> None:
     scores = Scores(sadness=0.02, joy=0.9, love=0.02, anger=0.02, fear=0.02, surprise=0.02)
-    assert answers(stage.desk.ask(["joy"])) == [Answer("joy", 0.9, scores, 0.0, "words@1")]
+    assert answers(stage.queue.ask(["joy"])) == [Answer("joy", 0.9, scores, 0.0, "words@1")]
 
 
 def test_a_batch_that_came_later_goes_first(stage: Stage) -> None:
     with stage.busy("joy one"):
-        asked = stage.desk.ask(["love"])
+        asked = stage.queue.ask(["love"])
         stage.stream("joy two")
     assert labels(asked) == ["love"]
     assert stage.model.asked == [["joy one"], ["joy two"], ["love"]]
@@ -129,7 +129,7 @@ def test_a_batch_that_came_later_goes_first(stage: Stage) -> None:
 
 def test_what_is_asked_meanwhile_is_answered_by_one_call(stage: Stage) -> None:
     with stage.busy("joy"):
-        asked = [stage.desk.ask([f"{word} 1", f"{word} 2"]) for word in ("love", "fear", "anger")]
+        asked = [stage.queue.ask([f"{word} 1", f"{word} 2"]) for word in ("love", "fear", "anger")]
     assert [labels(one) for one in asked] == [["love"] * 2, ["fear"] * 2, ["anger"] * 2]
     assert stage.model.asked[1:] == [["love 1", "love 2", "fear 1", "fear 2", "anger 1", "anger 2"]]
 
@@ -137,14 +137,14 @@ def test_what_is_asked_meanwhile_is_answered_by_one_call(stage: Stage) -> None:
 def test_no_call_is_larger_than_a_batch_may_wait_for(stage: Stage) -> None:
     many = [f"love {number}" for number in range(MOST_AT_ONCE + 8)]
     with stage.busy("joy"):
-        asked = [stage.desk.ask(many), stage.desk.ask(["fear"]), stage.desk.ask(many)]
+        asked = [stage.queue.ask(many), stage.queue.ask(["fear"]), stage.queue.ask(many)]
     assert [len(answers(one)) for one in asked] == [len(many), 1, len(many)]
     assert stage.model.calls[1:] == [MOST_AT_ONCE, MOST_AT_ONCE, 2 * len(many) + 1 - 2 * MOST_AT_ONCE]
 
 
 def test_long_texts_are_asked_about_a_few_at_a_time(stage: Stage) -> None:
     with stage.busy("joy"):
-        asked = [stage.desk.ask(["love " * 2000, "fear " * 2000]), stage.desk.ask(["joy " * 10_000])]
+        asked = [stage.queue.ask(["love " * 2000, "fear " * 2000]), stage.queue.ask(["joy " * 10_000])]
     assert [labels(one) for one in asked] == [["love", "fear"], ["joy"]]
     assert stage.model.calls[1:] == [1, 1, 1]
 
@@ -152,7 +152,7 @@ def test_long_texts_are_asked_about_a_few_at_a_time(stage: Stage) -> None:
 def test_a_batch_gets_in_between_two_calls(stage: Stage) -> None:
     many = [f"love {number}" for number in range(2 * MOST_AT_ONCE)]
     stage.model.hold.set()
-    asked = stage.desk.ask(many)
+    asked = stage.queue.ask(many)
     assert stage.model.entered.wait(WITHIN_S)
     stage.stream("joy")
     stage.model.hold.clear()
@@ -163,9 +163,9 @@ def test_a_batch_gets_in_between_two_calls(stage: Stage) -> None:
 
 def test_a_stream_that_leaves_no_time_refuses_after_the_wait(stage: Stage) -> None:
     with stage.busy("joy one"):
-        early = stage.desk.ask(["love"])
+        early = stage.queue.ask(["love"])
         stage.clock.sleep(WAIT_S / 2)
-        late = stage.desk.ask(["fear"])
+        late = stage.queue.ask(["fear"])
         stage.clock.sleep(WAIT_S / 2)
         stage.stream("joy two")
     assert labels(late) == ["fear"]
@@ -177,7 +177,7 @@ def test_what_is_overdue_hears_of_it_while_the_stream_goes_on(stage: Stage) -> N
     stage.model.gate = threading.Semaphore(0)
     stage.stream("joy one")
     assert stage.model.entered.wait(WITHIN_S)
-    asked = stage.desk.ask(["love"])
+    asked = stage.queue.ask(["love"])
     stage.stream("joy two")
     stage.clock.sleep(WAIT_S)
     stage.model.gate.release()
@@ -189,9 +189,9 @@ def test_what_is_overdue_hears_of_it_while_the_stream_goes_on(stage: Stage) -> N
 
 def test_what_is_overdue_makes_room_for_others(stage: Stage) -> None:
     with stage.busy("joy"):
-        early = stage.desk.ask(["love"] * PLACES)
+        early = stage.queue.ask(["love"] * PLACES)
         stage.clock.sleep(WAIT_S)
-        late = stage.desk.ask(["fear"])
+        late = stage.queue.ask(["fear"])
         assert refusal(early).outcome == "overdue"
     assert labels(late) == ["fear"]
     assert stage.model.calls == [1, 1]
@@ -199,10 +199,10 @@ def test_what_is_overdue_makes_room_for_others(stage: Stage) -> None:
 
 def test_a_full_queue_refuses_at_once(stage: Stage) -> None:
     with stage.busy("joy"):
-        waiting = stage.desk.ask(["love"] * (PLACES - 1))
+        waiting = stage.queue.ask(["love"] * (PLACES - 1))
         with pytest.raises(NotNowError, match=f"more than {PLACES} texts") as refused:
-            stage.desk.ask(["fear", "fear"])
-        last = stage.desk.ask(["fear"])
+            stage.queue.ask(["fear", "fear"])
+        last = stage.queue.ask(["fear"])
     assert refused.value.outcome == "full"
     assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "1")
     assert len(answers(waiting)) == PLACES - 1
@@ -211,21 +211,21 @@ def test_a_full_queue_refuses_at_once(stage: Stage) -> None:
 
 def test_what_nobody_waits_for_is_not_asked_and_makes_room(stage: Stage) -> None:
     with stage.busy("joy"):
-        gone = stage.desk.ask(["love"] * PLACES)
+        gone = stage.queue.ask(["love"] * PLACES)
         assert gone.cancel()
-        asked = stage.desk.ask(["fear"] * PLACES)
+        asked = stage.queue.ask(["fear"] * PLACES)
     assert len(answers(asked)) == PLACES
     assert not any("love" in text for texts in stage.model.asked for text in texts)
 
 
 def test_who_leaves_while_the_model_works_harms_nobody(stage: Stage) -> None:
     stage.model.hold.set()
-    gone = stage.desk.ask(["love"])
+    gone = stage.queue.ask(["love"])
     assert stage.model.entered.wait(WITHIN_S)
     assert gone.cancel()
     stage.model.hold.clear()
     stage.model.go_on.set()
-    assert labels(stage.desk.ask(["fear"])) == ["fear"]
+    assert labels(stage.queue.ask(["fear"])) == ["fear"]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_a_text_that_the_model_fails_on_fails_its_own_request_only(
     caplog.set_level(logging.DEBUG)
     secret = f"{bad} and private"
     with stage.busy("joy"):
-        asked = [stage.desk.ask(["love"]), stage.desk.ask(["joy", secret]), stage.desk.ask(["fear"])]
+        asked = [stage.queue.ask(["love"]), stage.queue.ask(["joy", secret]), stage.queue.ask(["fear"])]
     assert (labels(asked[0]), labels(asked[2])) == (["love"], ["fear"])
     assert failure(asked[1]) == says
     stage.stream("joy again")
@@ -255,19 +255,19 @@ def test_a_text_that_the_model_fails_on_fails_its_own_request_only(
 def test_a_model_that_answers_no_text_fails_every_request_and_serves_again(stage: Stage, fault: str) -> None:
     setattr(stage.model, fault, True)
     stage.model.hold.set()
-    asked = [stage.desk.ask(["love"]), stage.desk.ask(["fear"]), stage.desk.ask(["joy"])]
+    asked = [stage.queue.ask(["love"]), stage.queue.ask(["fear"]), stage.queue.ask(["joy"])]
     stage.model.go_on.set()
     assert all("the model fails" in failure(one) for one in asked)
     setattr(stage.model, fault, False)
-    assert labels(stage.desk.ask(["love"])) == ["love"]
+    assert labels(stage.queue.ask(["love"])) == ["love"]
 
 
 def test_what_is_asked_after_a_switch_is_answered_by_the_new_model(stage: Stage) -> None:
     new = Model("words@2")
     with stage.busy("joy"):
-        waiting = stage.desk.ask(["fear"])
+        waiting = stage.queue.ask(["fear"])
         stage.stage.switch(new, stage.model.close)
-        asked = stage.desk.ask(["love"])
+        asked = stage.queue.ask(["love"])
     assert [answer.model for one in (waiting, asked) for answer in answers(one)] == ["words@2"] * 2
     assert stage.collect() == "words@1"
     eventually(lambda: stage.model.closed)
@@ -277,7 +277,7 @@ def test_what_is_asked_after_a_switch_is_answered_by_the_new_model(stage: Stage)
 def test_batches_that_are_forgotten_do_not_keep_the_desk_waiting(stage: Stage) -> None:
     with stage.busy("joy one"):
         stage.stream("joy two")
-        asked = stage.desk.ask(["love"])
+        asked = stage.queue.ask(["love"])
         threading.Thread(target=stage.stage.discard).start()
         eventually(lambda: stage.stage._handed == 1)
     assert labels(asked) == ["love"]
@@ -286,18 +286,18 @@ def test_batches_that_are_forgotten_do_not_keep_the_desk_waiting(stage: Stage) -
 
 def test_closing_refuses_what_waits_and_what_comes(stage: Stage) -> None:
     with stage.busy("joy"):
-        asked = stage.desk.ask(["love"])
+        asked = stage.queue.ask(["love"])
         stage.stage.close()
         assert refusal(asked).outcome == "closed"
     with pytest.raises(NotNowError, match="ending"):
-        stage.desk.ask(["love"])
+        stage.queue.ask(["love"])
 
 
 def test_closing_waits_for_the_call_under_way(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever closes the stage closes the model next."""
-    monkeypatch.setattr(desks, "_CLOSE_S", WITHIN_S)
+    monkeypatch.setattr(request_queue, "_CLOSE_S", WITHIN_S)
     stage.model.hold.set()
-    asked = stage.desk.ask(["love"])
+    asked = stage.queue.ask(["love"])
     assert stage.model.entered.wait(WITHIN_S)
     closing = threading.Thread(target=stage.stage.close)
     closing.start()
@@ -309,9 +309,9 @@ def test_closing_waits_for_the_call_under_way(stage: Stage, monkeypatch: pytest.
 
 
 def test_before_there_is_a_model_nobody_is_answered() -> None:
-    desk = Desk(places=PLACES, wait_s=WAIT_S, monotonic=ManualClock().monotonic)
+    queue = RequestQueue(places=PLACES, wait_s=WAIT_S, monotonic=ManualClock().monotonic)
     with pytest.raises(NotNowError, match="starting") as refused:
-        desk.ask(["love"])
+        queue.ask(["love"])
     assert refused.value.outcome == "closed"
 
 
@@ -319,15 +319,15 @@ class Running:
     """A loop that a script steps through: what it does between two `yield`s is done between two turns."""
 
     def __init__(self) -> None:
-        self.desk = Desk(places=PLACES, wait_s=WAIT_S, monotonic=ManualClock().monotonic)
-        self.rig = Rig(desk=self.desk)
+        self.queue = RequestQueue(places=PLACES, wait_s=WAIT_S, monotonic=ManualClock().monotonic)
+        self.rig = Rig(queue=self.queue)
 
     def run(self, script: Iterator[None]) -> None:
         self.rig.loop.run(lambda: next(script, self) is self, WITHIN_S)
 
     def models(self) -> list[str]:
         """What answers now, while the loop does nothing."""
-        return [answer.model for answer in answers(self.desk.ask(["joy"]))]
+        return [answer.model for answer in answers(self.queue.ask(["joy"]))]
 
     def labelled(self, posts: int) -> Iterator[None]:
         """Turns until so many posts are labelled."""
@@ -378,7 +378,7 @@ def test_texts_that_break_the_model_stop_no_loop() -> None:
 
     def script() -> Iterator[None]:
         for _ in range(20):
-            failure(running.desk.ask(["broken"]))
+            failure(running.queue.ask(["broken"]))
         running.rig.post("joy")
         yield from running.labelled(1)
         assert running.models() == ["words@1"]

@@ -38,7 +38,7 @@ _OURS = "MOODSTREAM_"
 """Settings, secrets among them, that the child has no use for."""
 
 
-class ApartError(MoodstreamError):
+class ModelProcessError(MoodstreamError):
     """The model's process did not answer."""
 
 
@@ -58,7 +58,7 @@ class _Answer(msgspec.Struct, frozen=True):
     """Instead of labels, what kind of error it was; never its message, which may hold a text."""
 
 
-class Apart:
+class ModelProcess:
     """The parent's side. `labels` is for one thread; `close` may come from any."""
 
     def __init__(self, name: str, order: Order, monotonic: Callable[[], float]) -> None:
@@ -81,32 +81,35 @@ class Apart:
         """(n,) the place in `LABELS` of each text's label.
 
         Raises:
-            ApartError: there is no answer. A process that has ended is started anew, after a while if it
-                ends again and again.
+            ModelProcessError: there is no answer. A process that has ended is started anew, after a while
+                if it ends again and again.
         """
-        given = self._ask(self.open(), list(texts))
+        given = self._ask(self._ready(), list(texts))
         self._waits = _waits()
         return np.asarray(given, dtype=np.intp)
 
-    def open(self) -> subprocess.Popen[bytes]:
-        """The process with the model warm, started if there is none; for the thread of `labels`.
+    def open(self) -> None:
+        """Start it, and wait until the model is warm; for the thread of `labels`.
 
         Raises:
-            ApartError: it does not start, or has ended too often.
+            ModelProcessError: it does not start, or has ended too often.
         """
-        child = self._child
-        return self._begin() if child is None or child.poll() is not None else child
+        self._ready()
 
     def close(self) -> None:
-        """End the process; whoever waits for its answer gets an ApartError."""
+        """End the process; whoever waits for its answer gets an ModelProcessError."""
         self._closing.set()
         if self._child is not None:
             _end(self._child)
 
+    def _ready(self) -> subprocess.Popen[bytes]:
+        child = self._child
+        return self._begin() if child is None or child.poll() is not None else child
+
     def _begin(self) -> subprocess.Popen[bytes]:
         now = self._monotonic()
         if self._closing.is_set() or now < self._again_at:
-            raise ApartError(f"the process of {self.name} has ended")
+            raise ModelProcessError(f"the process of {self.name} has ended")
         self._again_at = now + next(self._waits)
         if self._child is not None:
             _end(self._child)
@@ -121,7 +124,7 @@ class Apart:
             _end(child)
         try:
             self._ask(child, self._order)
-        except ApartError:
+        except ModelProcessError:
             _end(child)
             raise
         return child
@@ -132,12 +135,12 @@ class Apart:
             _write(sending, msgspec.msgpack.encode(what))
             answer = _read(receiving)
         except (OSError, ValueError) as error:  # ValueError: closed by `close` in the middle
-            raise ApartError(f"the process of {self.name} has ended") from error
+            raise ModelProcessError(f"the process of {self.name} has ended") from error
         if answer is None:
-            raise ApartError(f"the process of {self.name} has ended")
+            raise ModelProcessError(f"the process of {self.name} has ended")
         found = msgspec.msgpack.decode(answer, type=_Answer)
         if found.failed is not None:
-            raise ApartError(f"{self.name} failed: {found.failed}")
+            raise ModelProcessError(f"{self.name} failed: {found.failed}")
         return found.labels
 
 

@@ -91,7 +91,7 @@ class _Piece(NamedTuple):
     texts: Sequence[str]
 
 
-class Desk:
+class RequestQueue:
     """Requests in the order they came. `ask` may be called from any thread, `turn` is for the model's."""
 
     def __init__(self, *, places: int, wait_s: float, monotonic: Callable[[], float]) -> None:
