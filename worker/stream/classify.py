@@ -1,7 +1,7 @@
 """`POST /classify`: texts labelled by the model that labels the stream, for whoever cannot wait for a topic.
 
-They wait in a queue (`request_queue`) and are answered between the batches of the stream. Nothing of a text is
-logged, counted by content or kept.
+They wait in a queue (`request_queue`) and are answered between the batches of the stream. Nothing of a text
+is logged, counted by content or kept.
 """
 
 from __future__ import annotations
