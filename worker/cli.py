@@ -148,6 +148,12 @@ def rebuild_trends(settings: Settings, as_json: bool) -> None:
     metavar="MINUTES",
     help="Posts of so many minutes before now come first, so that trends have something to show.",
 )
+@click.option(
+    "--kafka",
+    is_flag=True,
+    help="An Apache Kafka in place of a broker in memory, which knows no times and aborts nothing: for all "
+    "that is done with the topics besides (replay, control). Needs Java; Maven the first time.",
+)
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), hidden=True)
 @json_option
 @settings_options
@@ -157,6 +163,7 @@ def demo(
     for_s: float | None,
     rate: float,
     past_minutes: float,
+    kafka: bool,
     picture: Path | None,
     as_json: bool,
 ) -> None:
@@ -166,7 +173,7 @@ def demo(
     """
     from worker.demo.run import Order, run
 
-    sys.exit(run(settings, Order(for_s, rate, past_minutes, as_json, picture)))
+    sys.exit(run(settings, Order(for_s, rate, past_minutes, as_json, kafka, picture)))
 
 
 @cli.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
@@ -29,6 +30,15 @@ class Watch:
     took_s: float | None = None
 
 
+class Arrival(NamedTuple):
+    """One label."""
+
+    at: float
+    """When it was seen, committed; wall clock."""
+    delay_s: float
+    """Since its post was sent."""
+
+
 @dataclass
 class Seen:
     """What was seen so far."""
@@ -38,8 +48,8 @@ class Seen:
     """Input partition to the time of its last label."""
     longest_stall_s: float = 0.0
     longest_stall_of: str = ""
-    delays_s: list[float] = field(default_factory=list)
-    """From sent to seen, committed."""
+    arrivals: list[Arrival] = field(default_factory=list)
+    """Of all labels, in their order."""
 
 
 class Monitor:
@@ -85,7 +95,7 @@ class Monitor:
         with self._lock:
             self.seen.longest_stall_s = 0.0
             self.seen.last = dict.fromkeys(self.seen.last, time.time())
-            self.seen.delays_s.clear()
+            self.seen.arrivals.clear()
 
     def stop(self) -> None:
         self._stop.set()
@@ -105,7 +115,7 @@ class Monitor:
         sent = int(str(label.id).rpartition("/")[2]) / 1000
         seen = self.seen
         seen.labels += 1
-        seen.delays_s.append(now - sent)
+        seen.arrivals.append(Arrival(now, now - sent))
         stall = now - seen.last.get(partition, now)
         if stall > seen.longest_stall_s:
             seen.longest_stall_s, seen.longest_stall_of = stall, partition

@@ -30,7 +30,7 @@ def summary(read: Read, verdict: Verdict, monitor: Monitor) -> dict[str, Any]:
         "tombstones": len(read.labels) - labels,
         "dead_letters": len(read.dead),
         "recovery_s": recoveries(monitor.done),
-        "delay_s": delays(monitor.seen.delays_s),
+        "delay_s": delays([one.delay_s for one in monitor.seen.arrivals]),
     }
 
 

@@ -51,6 +51,10 @@ class Options(NamedTuple):
     disk: bool = True
     redis_delay_s: float = 0.0
     """Of the links between trends and Redis at all times."""
+    workers: int = 3
+    """Started at once; the others, the guest among them, are there to be started."""
+    fixed_names: bool = True
+    """Whether one of three workers has a name that stays, and with it static membership."""
 
 
 class Role:
@@ -164,7 +168,7 @@ class System:
         for name in (*WORKERS, *TRENDS, GUEST):
             self.roles[name] = role = self._role(name, model)
             self._closing.callback(role.process.kill)
-        for name in (*WORKERS, *TRENDS):
+        for name in (*WORKERS[: self.options.workers], *TRENDS):
             self.roles[name].process.start()
 
     def _cluster(self) -> KafkaCluster:
@@ -209,7 +213,7 @@ class System:
             "MOODSTREAM_BATCH__LINGER_MS": "50",
             "MOODSTREAM_MODEL__STREAMS": "1",
         }
-        if name == WORKERS[2]:  # one of three has a name that stays, and with it static membership
+        if self.options.fixed_names and name == WORKERS[2]:
             chosen["MOODSTREAM_WORKER__INSTANCE_ID"] = name
         if model is not None:
             chosen["MOODSTREAM_MODEL__PATH"] = str(model)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -47,9 +46,11 @@ class Item(NamedTuple):
 class Content:
     """Record after record; the same for the same seed and start, but for the times of sending."""
 
-    def __init__(self, seed: int, start: float) -> None:
+    def __init__(self, seed: int, start: float, feedback_every: int = 4) -> None:
+        """`feedback_every`: one of so many keys is of feedback, all others of tweets."""
         self._rng = random.Random(seed)
         self._start = start
+        self._feedback_every = feedback_every
         self._texts = [sample.text for sample in samples()]
         self._sequence: dict[str, int] = {}
 
@@ -70,7 +71,7 @@ class Content:
 
     def _where(self) -> tuple[str, str]:
         number = self._rng.randrange(_KEYS)
-        topic = FEEDBACK if number % 4 == 0 else TWEETS
+        topic = FEEDBACK if number % self._feedback_every == 0 else TWEETS
         return topic, f"{topic}-{number}"
 
     def _post(self, key: str, now: float) -> bytes:
@@ -91,7 +92,8 @@ class Traffic:
 
     def __init__(self, bootstrap: str, content: Content, rate: float) -> None:
         self._content = content
-        self._rate = rate
+        self.rate = rate
+        """Records a second; may be changed at any time."""
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -131,7 +133,9 @@ class Traffic:
             )
 
     def _run(self) -> None:
-        for due in _ticks(self._rate):
+        due = time.monotonic()
+        while True:
+            due += 1 / self.rate
             while (wait_s := due - time.monotonic()) > 0:
                 self._producer.poll(0)
                 if self._stop.wait(min(wait_s, 0.01)):
@@ -159,10 +163,3 @@ class Traffic:
             self.confirmed += 1
         else:
             self.refused.append(error.str())
-
-
-def _ticks(rate: float) -> Iterator[float]:
-    due = time.monotonic()
-    while True:
-        due += 1 / rate
-        yield due

@@ -115,9 +115,10 @@ class TestChildProcess:
     @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
     def test_it_dies_with_its_parent(self, tmp_path: Path, end: signal.Signals) -> None:
         script = f"""
-            import time
+            import signal, time
             from pathlib import Path
             from worker.local.processes import ChildProcess
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a job in the background
             child = ChildProcess("sleeper", ["sleep", "60"], log=Path({str(tmp_path)!r}) / "log")
             child.start(lambda: True)
             print(child.pid, flush=True)

@@ -16,8 +16,8 @@ from rich.console import Console
 from worker.configuration import load
 from worker.demo.latency import Latencies
 from worker.demo.pace import Pace
-from worker.demo.records import Kind, Made
-from worker.demo.screen import Feed, Places, View, bar, line, picture, room
+from worker.demo.records import OWN, Kind, Made
+from worker.demo.screen import Feed, Places, View, bar, line, own_posts, picture, room
 from worker.demo.servers import command, demo_settings, environment
 from worker.demo.svg import as_svg
 from worker.demo.tally import Row, Tally, Totals
@@ -31,7 +31,7 @@ MINUTE = 1_700_000_040
 
 
 def post(key: str) -> Made:
-    return Made("tweets", key.encode(), b"{}", Kind.POST, f"text of {key}")
+    return Made("tweets", OWN + key.encode(), b"{}", Kind.POST, f"text of {key}")
 
 
 def label(name: LabelName = "joy", source: str = "web") -> Label:
@@ -95,13 +95,13 @@ class TestTally:
         tally = Tally()
         for key in ("a", "b", "c"):
             tally.sent(post(key), 1.0)
-        tally.sent(Made("tweets", b"a", None, Kind.DELETION, ""), 1.0)
+        tally.sent(Made("tweets", OWN + b"a", None, Kind.DELETION, ""), 1.0)
         assert tally.waiting == 4
 
-        tally.label(b"a", label(), 1.5)
-        tally.label(b"b", label("anger"), 2.0)
-        tally.dead_letter(b"c", "invalid_json", 2.0)
-        tally.tombstone(b"a")
+        tally.label(OWN + b"a", label(), 1.5)
+        tally.label(OWN + b"b", label("anger"), 2.0)
+        tally.dead_letter(OWN + b"c", "invalid_json", 2.0)
+        tally.tombstone(OWN + b"a")
         totals = tally.totals()
 
         assert (totals.taken, totals.labelled, totals.dead, totals.deletions) == (3, 2, 1, 1)
@@ -114,23 +114,35 @@ class TestTally:
         tally = Tally()
         for key, answer in (("a", label()), ("b", label()), ("c", label("fear", "ios"))):
             tally.sent(post(key), 0.0)
-            tally.label(key.encode(), answer, 0.1)
+            tally.label(OWN + key.encode(), answer, 0.1)
 
         assert tally.counts() == {(MINUTE, "joy", "web"): 2, (MINUTE, "fear", "ios"): 1}
 
     def test_a_second_answer_is_unexpected_and_the_trends_must_count_it(self) -> None:
         tally = Tally()
         tally.sent(post("a"), 0.0)
-        tally.label(b"a", label(), 0.1)
-        tally.label(b"a", label(), 0.2)
+        tally.label(OWN + b"a", label(), 0.1)
+        tally.label(OWN + b"a", label(), 0.2)
 
         assert tally.totals().labelled == 1
         assert tally.totals().unexpected == 1
         assert sum(tally.counts().values()) == 2
 
+    def test_what_others_send_is_counted_apart_and_in_the_trends(self) -> None:
+        tally = Tally()
+        tally.sent(post("7"), 0.0)
+        tally.label(b"7", label(source="mine"), 0.1)
+        tally.dead_letter(b"", "invalid_json", 0.1)
+        tally.tombstone(b"7")
+
+        totals = tally.totals()
+        assert (totals.waiting, totals.labelled, totals.dead) == (1, 0, 0)
+        assert (totals.unexpected, totals.others) == (0, 3)
+        assert tally.counts() == {(MINUTE, "joy", "mine"): 1}
+
 
 def totals(**changed: object) -> Totals:
-    start = Totals(10, 9, 1, 0, 0, 2, 45.0, 20.0, 40.0, ())
+    start = Totals(10, 9, 1, 0, 0, 0, 2, 45.0, 20.0, 40.0, ())
     return start._replace(**changed)  # type: ignore[arg-type]
 
 
@@ -216,6 +228,7 @@ class TestScreen:
                 "http://127.0.0.1:1/api/trends",
                 "http://127.0.0.1:1/metrics",
                 "http://127.0.0.1:2/metrics",
+                own_posts("127.0.0.1:34567"),
             ),
         )
         return start._replace(**changed)  # type: ignore[arg-type]
@@ -226,6 +239,7 @@ class TestScreen:
 
         for part in (
             "moodstream",
+            "moodstream send FILE --bootstrap 127.0.0.1:34567",
             "45.0",
             "40 ms",
             "joy",

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from worker.demo.posts import samples
-from worker.demo.records import FAULTS, Kind, Made, RecordMaker
+from worker.demo.records import FAULTS, OWN, Kind, Made, RecordMaker
 from worker.errors import BadRecordError
 from worker.stream.decode import Deletion, decode, written_at
 from worker.types import LABELS, Post, Record
@@ -62,7 +62,7 @@ class TestRecords:
         for one in posts:
             post = decode(record(one))
             assert isinstance(post, Post)
-            assert str(post.id).encode() == one.key
+            assert one.key == OWN + str(post.id).removeprefix("demo-").encode()
             assert post.text == one.text
             assert post.lang == "en"
             assert post.source in {"web", "android", "ios", "support"}

@@ -11,6 +11,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from worker.bench.capacity import Costs
 from worker.options import json_option, settings_options
 from worker.settings import Settings
 
@@ -368,6 +369,60 @@ def bench_trends(
         click.echo(msgspec.json.encode(found))
     else:
         Console().print(report.labels_table(found))
+
+
+@bench.command()
+@click.option(
+    "--posts-per-s",
+    "rates",
+    multiple=True,
+    type=click.FloatRange(min=0, min_open=True),
+    default=(1_000.0, 50_000.0, 143_000.0, 1_000_000.0),
+    show_default=True,
+    help="At the peak; give it again for several.",
+)
+@click.option(
+    "--labels-per-s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=Costs().labels_per_s,
+    show_default=True,
+    help="Of one worker: what `bench cpu` says on your machine.",
+)
+@click.option(
+    "--load",
+    type=click.FloatRange(min=0, max=1, min_open=True),
+    default=0.6,
+    show_default=True,
+    help="Share of its capacity that a worker is to carry at the peak.",
+)
+@click.option("--replicas", type=click.IntRange(min=1), default=3, show_default=True, help="Of every topic.")
+@click.option(
+    "--price-per-hour",
+    type=click.FloatRange(min=0),
+    default=Costs().price_per_hour,
+    show_default=True,
+    help="Of the machine of one worker.",
+)
+@json_option
+def plan(
+    *,
+    rates: tuple[float, ...],
+    labels_per_s: float,
+    load: float,
+    replicas: int,
+    price_per_hour: float,
+    as_json: bool,
+) -> None:
+    """Workers, partitions, brokers and the price of a rate: arithmetic on what was measured."""
+    from worker.bench import report
+    from worker.bench.capacity import needs
+
+    costs = Costs(labels_per_s=labels_per_s, price_per_hour=price_per_hour)
+    found = [needs(rate, costs, load=load, replicas=replicas) for rate in rates]
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        Console().print(report.needs_table(found))
 
 
 @bench.command()

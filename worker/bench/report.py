@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
 from worker.bench.api import Found as Answered
+from worker.bench.capacity import Needs
 from worker.bench.latency import Found
 from worker.bench.memory import Footprint
 from worker.bench.trends import Found as Counted
@@ -88,4 +89,31 @@ def answers_table(found: Answered) -> Table:
     for name, took in found.questions.items():
         figures = (f"{each:,.1f}" for each in (took.p50_ms, took.p99_ms, took.worst_ms))
         table.add_row(name, f"{took.n:,}", *figures)
+    return table
+
+
+def needs_table(found: Sequence[Needs]) -> Table:
+    """What each rate needs."""
+    table = Table(title="moodstream bench plan")
+    for name in (
+        "posts/s",
+        "workers",
+        "partitions",
+        "trends",
+        "Redis",
+        "brokers",
+        "MB/s written",
+        "TB a week",
+        "price per million",
+    ):
+        table.add_column(name, justify="right")
+    for one in found:
+        counts = (one.workers, one.partitions, one.trends, one.redis, one.brokers)
+        table.add_row(
+            f"{one.posts_per_s:,.0f}",
+            *(f"{n:,}" for n in counts),
+            f"{one.kafka_mb_per_s:,.1f}",
+            f"{one.kafka_tb_per_week:,.2f}",
+            f"{one.price_per_million:.3f}",
+        )
     return table

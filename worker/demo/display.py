@@ -12,7 +12,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.live import Live
 
-from worker.demo.screen import Feed, Places, View, line, picture, room
+from worker.demo.screen import Feed, Places, View, line, own_posts, picture, room
 from worker.demo.servers import Running
 from worker.demo.svg import as_svg
 from worker.demo.tally import Tally
@@ -53,10 +53,12 @@ class Display:
             f"{running.trends_url}/api/trends",
             f"{running.trends_url}/metrics",
             f"{running.worker_url}/metrics",
+            own_posts(running.bootstrap),
         )
         if not self._console.is_terminal or self._console.is_dumb_terminal:
             self._console.print(f"page {places.page}", soft_wrap=True)
             self._console.print(f"trends {places.api}, metrics {places.worker_metrics}")
+            self._console.print(f"your posts {places.own_posts}", soft_wrap=True)
             yield lambda state: self._write(self._look(tally, running, places, state))
             return
         with Live(console=self._console, auto_refresh=False, vertical_overflow="crop") as live:
@@ -71,7 +73,8 @@ class Display:
         exact = "exact" if result.trends_exact else "[red]not exact[/]"
         out.print(
             f"{mark} {result.taken} records in: {result.labelled} labelled, {result.dead} dead letters "
-            f"(and {verdict.deletions} deletions passed on)\n"
+            f"(and {verdict.deletions} deletions passed on)"
+            f"{f', and {verdict.others} records of others' if verdict.others else ''}\n"
             f"{mark} {result.tweets_per_s:g} tweets/s, from sent to labelled in {result.p50_ms:g} ms (p50), "
             f"{result.p99_ms:g} ms (p99)\n"
             f"{mark} trends per minute, emotion and source: {exact}"

@@ -68,7 +68,7 @@ class Reader:
     def _enter(self, message: Message, now: float) -> None:
         error = message.error()
         if error is not None:
-            raise DependencyError("mock broker", f"cannot be read from: {error.str()}")
+            raise DependencyError("broker", f"cannot be read from: {error.str()}")
         key, value = message.key() or b"", message.value()
         if message.topic() != self._labels:
             fault = dict(message.headers() or ()).get(_FAULT)

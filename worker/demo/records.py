@@ -32,6 +32,10 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
 _encode = msgspec.json.Encoder().encode
 
 
+OWN = b"demo-"
+"""How every key begins: others may send to the demo's broker, and are told apart by it."""
+
+
 class Kind(Enum):
     """What a record is, and so what must come back for it."""
 
@@ -73,7 +77,7 @@ class RecordMaker:
             return self._deletion()
         sample = next(self._samples[self._mood(now)])
         post = self._post(sample, now)
-        key = str(post["id"]).encode()
+        key = b"%s%d" % (OWN, self._serial)
         if draw > 1 - MALFORMED_SHARE:
             return self._malformed(sample.topic, key, post)
         self._recent.append((sample.topic, key))

@@ -49,6 +49,8 @@ class Order:
     rate: float
     past_minutes: float
     as_json: bool
+    kafka: bool = False
+    """Whether the broker is a real Kafka, not one in memory."""
     picture: Path | None = None
 
 
@@ -60,7 +62,7 @@ def run(settings: Settings, order: Order) -> int:
     """
     display = Display()
     with interrupts() as stop:
-        with servers(settings, stopped=stop.is_set, say=display.say) as running:
+        with servers(settings, kafka=order.kafka, stopped=stop.is_set, say=display.say) as running:
             if stop.is_set():
                 return _INTERRUPTED
             verdict = _show(running, order, display, stop)

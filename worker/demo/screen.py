@@ -33,7 +33,7 @@ _BARS = "▏▎▍▌▋▊▉█"
 _SCORE_CELLS = 6
 _INVISIBLE = str.maketrans("", "", "\ufe0e\ufe0f\u200d")
 """Variation selectors and joiners: terminals do not agree on the width of what they join."""
-_FRAME_LINES = 11
+_FRAME_LINES = 12
 """Lines of the picture that are not posts, and one for the cursor."""
 _TREND_LINES = 4
 """Of the trend's panel: its frame, a line above, the note."""
@@ -46,6 +46,13 @@ class Places(NamedTuple):
     api: str
     trends_metrics: str
     worker_metrics: str
+    own_posts: str
+    """A command that sends some."""
+
+
+def own_posts(bootstrap: str) -> str:
+    """What to type in another terminal to send posts of one's own to the demo's broker."""
+    return f"moodstream send FILE --bootstrap {bootstrap}"
 
 
 class View(NamedTuple):
@@ -213,4 +220,7 @@ def _foot(places: Places) -> RenderableType:
     table.add_column(style=_ACCENT)
     table.add_row(" page", places.page, "metrics", places.worker_metrics)
     table.add_row(" trends", places.api, "", places.trends_metrics)
-    return table
+    own = Text.assemble(
+        (" your posts  ", "dim"), (places.own_posts, _ACCENT), no_wrap=True, overflow="ellipsis"
+    )
+    return Group(table, own)

@@ -1,4 +1,4 @@
-"""What the demo runs: the mock broker in this process, a Redis, and the real roles as they are deployed.
+"""What the demo runs: a broker in memory or a Kafka, a Redis, and the real roles as they are deployed.
 
 The roles are told everything by their environment, where what the user's own environment says about Kafka
 or Redis does not count. They die with this process however it ends, and none of them ends in silence.
@@ -21,7 +21,8 @@ from pydantic import BaseModel, SecretStr
 
 from worker.demo.http import answers_ok
 from worker.errors import DependencyError
-from worker.local.broker import mock_broker
+from worker.local.broker import PARTITIONS, mock_broker
+from worker.local.kafka import RealKafka
 from worker.local.processes import HOST, ChildProcess, free_port
 from worker.local.redis import RealRedis
 from worker.settings import (
@@ -37,6 +38,7 @@ from worker.settings import (
     WorkerHttpSettings,
     WorkerSettings,
 )
+from worker.topics.admin import create
 
 _FETCH_WAIT_MS = 10
 """The broker in memory holds an empty answer that long even when records come meanwhile."""
@@ -64,21 +66,21 @@ class Running:
 
 
 @contextmanager
-def servers(given: Settings, *, stopped: Callable[[], bool], say: Callable[[str], None]) -> Iterator[Running]:
+def servers(
+    given: Settings, *, kafka: bool, stopped: Callable[[], bool], say: Callable[[str], None]
+) -> Iterator[Running]:
     """Start everything, wait until it is ready, and end it in good order after the block.
 
-    `given` decides about the model and its batches; `stopped` ends the wait early.
+    `given` decides about the model and its batches; `kafka` takes a real Kafka for the broker in memory;
+    `stopped` ends the wait early.
 
     Raises:
         DependencyError: something did not start; the message holds the end of its log.
     """
     with ExitStack() as closing:
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="moodstream-demo-")))
-        topics = TopicSettings()
-        say("starting a broker in memory and a Redis")
-        bootstrap = closing.enter_context(
-            mock_broker(*topics.inputs, topics.labels, topics.dead_letters, topics.corrections)
-        )
+        say(f"starting {'a Kafka' if kafka else 'a broker in memory'} and a Redis")
+        bootstrap = closing.enter_context(_kafka() if kafka else _in_memory())
         redis = closing.enter_context(RealRedis())
         settings = demo_settings(given, bootstrap=bootstrap, redis_url=redis.url)
         say("starting the worker with its model, and the trends role")
@@ -102,14 +104,31 @@ def servers(given: Settings, *, stopped: Callable[[], bool], say: Callable[[str]
         yield Running(bootstrap, worker_url, trends_url, token.get_secret_value(), check)
 
 
+@contextmanager
+def _in_memory() -> Iterator[str]:
+    topics = TopicSettings()
+    with mock_broker(*topics.inputs, topics.labels, topics.dead_letters, topics.corrections) as bootstrap:
+        yield bootstrap
+
+
+@contextmanager
+def _kafka() -> Iterator[str]:
+    """One Apache Kafka with all topics; yields its `bootstrap.servers`. All is lost at the end."""
+    with RealKafka() as server:
+        topics = TopicSettings(partitions=PARTITIONS, replication_factor=1, min_insync_replicas=1)
+        create(Settings(kafka=KafkaSettings(bootstrap_servers=server.bootstrap), topics=topics))
+        yield server.bootstrap
+
+
 def demo_settings(given: Settings, *, bootstrap: str, redis_url: str) -> Settings:
     """The settings of both roles: of the given ones only what is said about the model and its batches."""
     # The roles run in a folder of their own.
-    path = None if given.model.path is None else given.model.path.absolute()
+    folders = {"path": given.model.path, "store": given.model.store}
+    absolute = {name: None if folder is None else folder.absolute() for name, folder in folders.items()}
     return Settings(
         kafka=KafkaSettings(bootstrap_servers=bootstrap),
         redis=RedisSettings(url=redis_url),
-        model=given.model.model_copy(update={"path": path}),
+        model=given.model.model_copy(update=absolute),
         batch=given.batch,
         worker=WorkerSettings(http=WorkerHttpSettings(port=free_port()), fetch_wait_ms=_FETCH_WAIT_MS),
         trends=TrendsSettings(

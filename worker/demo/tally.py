@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from worker.demo.latency import Latencies
-from worker.demo.records import Kind, Made
+from worker.demo.records import OWN, Kind, Made
 from worker.types import Label, LabelName
 
 _ROWS = 40
@@ -44,6 +44,8 @@ class Totals(NamedTuple):
     """Records sent, deletions included, that nothing has come back for."""
     unexpected: int
     """Answers to nothing that was sent, or to something already answered."""
+    others: int
+    """Answers to records that somebody else has sent to this broker."""
     deletions: int
     tweets_per_s: float
     p50_ms: float
@@ -67,7 +69,7 @@ class Tally:
         self._counts: Counter[tuple[int, str, str]] = Counter()
         self._latencies = Latencies()
         self._rows: deque[Row] = deque(maxlen=_ROWS)
-        self._taken = self._labelled = self._dead = self._unexpected = self._deletions = 0
+        self._taken = self._labelled = self._dead = self._unexpected = self._others = self._deletions = 0
         self._first_sent: float | None = None
         self._last_label = 0.0
 
@@ -92,7 +94,7 @@ class Tally:
     def label(self, key: bytes, label: Label, at: float) -> None:
         """A label was read."""
         with self._lock:
-            # The trends count each label of the topic, so an unexpected one as well.
+            # The trends count each label of the topic, so an unexpected one and those of others as well.
             self._counts[_minute(label.created_at), label.label, label.source] += 1
             sent = self._answered(key, deletion=False)
             if sent is None or sent.made.past:
@@ -132,6 +134,7 @@ class Tally:
                 dead=self._dead,
                 waiting=len(self._waiting),
                 unexpected=self._unexpected,
+                others=self._others,
                 deletions=self._deletions,
                 tweets_per_s=round(self._labelled / lasted, 1) if self._labelled and lasted > 0 else 0.0,
                 p50_ms=self._latencies.percentile_ms(50),
@@ -140,6 +143,9 @@ class Tally:
             )
 
     def _answered(self, key: bytes, *, deletion: bool) -> _Sent | None:
+        if not key.startswith(OWN):
+            self._others += 1
+            return None
         sent = self._waiting.pop((key, deletion), None)
         self._unexpected += sent is None
         return sent

@@ -30,6 +30,8 @@ class Verdict(NamedTuple):
 
     result: Result
     deletions: int
+    others: int
+    """Answers to records that somebody else has sent."""
     problems: tuple[str, ...]
 
     @property
@@ -52,7 +54,7 @@ def judge(totals: Totals, *, labelled: Counts, counted: Counts | None) -> Verdic
         p99_ms=totals.p99_ms,
         trends_exact=counted == labelled,
     )
-    return Verdict(result, totals.deletions, tuple(_problems(totals, labelled, counted)))
+    return Verdict(result, totals.deletions, totals.others, tuple(_problems(totals, labelled, counted)))
 
 
 def _problems(totals: Totals, labelled: Counts, counted: Counts | None) -> Iterator[str]:

@@ -1,0 +1,85 @@
+"""How long posts take at some load, measured, and what the arithmetic of `worker.bench.capacity` says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from tests.chaos.report import delays as measured_delays
+from tests.scale_proof.process import BASE_S, POST_S
+from tests.scale_proof.scaling import MEMBERS, Group
+from worker.bench.capacity import Turn, delays
+
+MOST = 200
+LINGER_S = 0.05
+"""Of the workers of `tests.chaos.system`."""
+
+
+class Point(msgspec.Struct, frozen=True):
+    """One load on some workers."""
+
+    workers: int
+    posts_per_s: float
+    load: float
+    """Of the capacity of all workers."""
+    commit_ms: float
+    """Of a transaction, measured; what the arithmetic takes in."""
+    p50_ms: float
+    p99_ms: float
+    predicted_p50_ms: float
+    predicted_p99_ms: float
+
+    @property
+    def off(self) -> float:
+        """The larger of both errors, as a share of what was measured."""
+        pairs = ((self.predicted_p50_ms, self.p50_ms), (self.predicted_p99_ms, self.p99_ms))
+        return max(abs(said / seen - 1) for said, seen in pairs)
+
+
+class _Counts(msgspec.Struct, frozen=True):
+    """Of one worker so far."""
+
+    posts: float
+    commits: float
+    commit_s: float
+
+
+def measure(group: Group, load: float, seconds: float) -> Point:
+    """Send that share of what the running workers can do, and hold their delays against the arithmetic."""
+    names = [name for name in MEMBERS if group.system.roles[name].process.alive]
+    rate = load * len(names) * Turn(BASE_S, POST_S, 0, LINGER_S, MOST).capacity
+    group.event(f"{len(names)} workers at {load:g}", rate, lambda: None)
+    before, since = [_counts(group, name) for name in names], time.time()
+    time.sleep(seconds)
+    now, after = time.time(), [_counts(group, name) for name in names]
+    found = [one.delay_s for one in list(group.monitor.seen.arrivals) if since <= one.at <= now]
+    seen = measured_delays(found)
+    commits = sum(b.commits - a.commits for a, b in zip(before, after, strict=True))
+    commit_s = sum(b.commit_s - a.commit_s for a, b in zip(before, after, strict=True)) / commits
+    said = delays(Turn(BASE_S, POST_S, commit_s, LINGER_S, MOST), _rates(before, after, now - since))
+    return Point(
+        workers=len(names),
+        posts_per_s=round(len(found) / (now - since), 1),
+        load=load,
+        commit_ms=round(commit_s * 1000, 1),
+        p50_ms=round(seen["p50"] * 1000),
+        p99_ms=round(seen["p99"] * 1000),
+        predicted_p50_ms=round(said.p50_s * 1000),
+        predicted_p99_ms=round(said.p99_s * 1000),
+    )
+
+
+def _rates(before: Sequence[_Counts], after: Sequence[_Counts], seconds: float) -> list[float]:
+    """Posts a second of each worker: partitions do not spread evenly."""
+    return [(b.posts - a.posts) / seconds for a, b in zip(before, after, strict=True)]
+
+
+def _counts(group: Group, name: str) -> _Counts:
+    metric = group.system.roles[name].process.metric
+    return _Counts(
+        metric("moodstream_labels_total"),
+        metric("moodstream_step_seconds_count", step="commit"),
+        metric("moodstream_step_seconds_sum", step="commit"),
+    )

@@ -1,0 +1,91 @@
+"""Workers for a rate, and delays at a load, against a simulation of the same queue."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.bench.capacity import Costs, Turn, delays, needs, turn_posts
+
+TURN = Turn(base_s=0.02, post_s=0.004, commit_s=0.015, linger_s=0.05, most=200)
+
+
+def simulated(turn: Turn, rate: float, posts: int, seed: int) -> list[float]:
+    """Delays of posts that come at random, one by one through the rules of the loop."""
+    rng, at = random.Random(seed), 0.0
+    arrivals = []
+    for _ in range(posts):
+        at += rng.expovariate(rate)
+        arrivals.append(at)
+    found: list[float] = []
+    first, free = 0, 0.0
+    while first < posts:
+        start = max(free, arrivals[first] + turn.linger_s)
+        last = first
+        while last < posts and arrivals[last] <= start and last - first < turn.most:
+            last += 1
+        free = start + turn.base_s + turn.post_s * (last - first) + turn.commit_s
+        found += [free - came for came in arrivals[first:last]]
+        first = last
+    return found[posts // 5 :]
+
+
+@pytest.mark.parametrize("load", [0.1, 0.3, 0.5, 0.75])
+def test_delays_are_those_of_a_simulated_queue(load: float) -> None:
+    rate = load * TURN.capacity
+    seen = sorted(simulated(TURN, rate, 20_000, seed=1))
+    said = delays(TURN, [rate])
+    assert said.p50_s == pytest.approx(seen[len(seen) // 2], rel=0.15)
+    assert said.p99_s == pytest.approx(seen[len(seen) * 99 // 100], rel=0.35)  # it knows no bursts
+
+
+def test_the_busiest_worker_makes_the_tail() -> None:
+    alone, beside = delays(TURN, [180.0]), delays(TURN, [180.0, 20.0, 20.0])
+    assert beside.p99_s == pytest.approx(alone.p99_s, rel=0.02)
+    assert beside.p50_s < alone.p50_s
+    assert delays(TURN, [100.0, 100.0]) == delays(TURN, [100.0, 0.0, 100.0])
+
+
+def test_more_than_the_capacity_is_refused() -> None:
+    assert TURN.capacity == pytest.approx(200 / 0.82)
+    assert turn_posts(TURN, TURN.capacity * 0.999) <= TURN.most
+    with pytest.raises(ValueError, match="more than the 243"):
+        delays(TURN, [10.0, 250.0])
+    with pytest.raises(ValueError, match="must be posts"):
+        delays(TURN, [0.0])
+
+
+@given(st.floats(1, 240), st.floats(0, 0.2))
+def test_a_turn_is_a_fixed_point(rate: float, linger_s: float) -> None:
+    turn = Turn(0.02, 0.004, 0.015, linger_s, 200)
+    batch = turn_posts(turn, rate)
+    own_s = turn.base_s + turn.commit_s + turn.post_s * batch
+    at_least = rate * own_s
+    assert batch == pytest.approx(200) or batch >= at_least * 0.999
+    assert batch <= max(at_least, rate * linger_s + 1) * 1.001 or batch == 200
+
+
+def test_needs_grow_with_the_rate_and_leave_room() -> None:
+    costs = Costs()
+    for rate in (500.0, 1_000.0, 50_000.0, 143_000.0, 1_000_000.0):
+        found = needs(rate, costs, load=0.6, replicas=3)
+        assert (
+            found.workers * costs.labels_per_s * 0.6 >= rate > (found.workers - 1) * costs.labels_per_s * 0.6
+        )
+        assert found.partitions >= 2 * found.workers
+        assert found.brokers >= 3
+        assert found.kafka_mb_per_s == pytest.approx(rate * 750 * 3 / 1e6, rel=0.01, abs=0.06)
+
+
+def test_a_fast_gpu_is_bound_by_the_host() -> None:
+    fast = Costs(labels_per_s=600_000)
+    assert needs(280_000, fast, load=1.0, replicas=3).workers == 10
+
+
+@pytest.mark.parametrize(("rate", "load", "replicas"), [(0, 0.5, 3), (10, 0, 3), (10, 1.2, 3), (10, 0.5, 0)])
+def test_what_makes_no_sense_is_refused(rate: float, load: float, replicas: int) -> None:
+    with pytest.raises(ValueError, match="posts_per_s above 0"):
+        needs(rate, Costs(), load=load, replicas=replicas)
