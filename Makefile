@@ -18,7 +18,7 @@ SYNC = quiet=--quiet; if test -t 2; then quiet=; fi; UV_PYTHON_DOWNLOADS=never U
 # The last version of MkDocs does not look for changes with click 8.3, unless it is told to.
 SERVE = serve --livereload
 
-.PHONY: help install demo test chaos chaos-proofs fuzz trends-proof replay-proof scale-proof lint bench docs pictures clean
+.PHONY: help install demo test chaos chaos-proofs fuzz trends-proof replay-proof scale-proof docs-proof lint bench docs pictures clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -52,6 +52,9 @@ replay-proof: $(VENV)/.ready-dev ## 100,000 posts replayed and killed: make repl
 
 scale-proof: $(VENV)/.ready-dev ## 1 to 4 workers and back under load, and delays against arithmetic: make scale-proof ARGS=--json
 	@$(BIN)/python -m tests.scale_proof $(ARGS)
+
+docs-proof: $(VENV)/.ready-dev ## run every command of the documents: make docs-proof ARGS="--only backfill"
+	@$(BIN)/python -m tests.docs_proof $(ARGS)
 
 lint: $(VENV)/.ready-dev ## check style, types and who imports whom
 	@$(BIN)/ruff check .

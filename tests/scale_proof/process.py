@@ -16,9 +16,10 @@ from worker.model import backend, classifier
 from worker.model.artifact import Artifact
 from worker.model.backend import Backend, BackendName
 
-BASE_S = 0.02
-POST_S = 0.004
-"""Two hundred posts take 0.82 s: 244 posts/s a worker."""
+BASE_S = 0.05
+POST_S = 0.012
+"""Two hundred posts take 2.45 s: 82 posts/s a worker. So slow that brokers on the same two cores, whose
+transactions would else take as long as the model, have time to spare."""
 
 
 class Unhurried:

@@ -15,6 +15,7 @@ from worker.bench.capacity import Turn, delays
 MOST = 200
 LINGER_S = 0.05
 """Of the workers of `tests.chaos.system`."""
+_LOW = 0.25
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -26,6 +27,8 @@ class Point(msgspec.Struct, frozen=True):
     """Of the capacity of all workers."""
     commit_ms: float
     """Of a transaction, measured; what the arithmetic takes in."""
+    transit_ms: float
+    """What it takes for the way to and from the worker: measured once, at a low load."""
     p50_ms: float
     p99_ms: float
     predicted_p50_ms: float
@@ -46,7 +49,13 @@ class _Counts(msgspec.Struct, frozen=True):
     commit_s: float
 
 
-def measure(group: Group, load: float, seconds: float) -> Point:
+def calibrate(group: Group, seconds: float) -> float:
+    """What the arithmetic does not know at a low load, where it knows nearly all: the way, in seconds."""
+    point = measure(group, _LOW, seconds, 0.0)
+    return max(0.0, point.p50_ms - point.predicted_p50_ms) / 1000
+
+
+def measure(group: Group, load: float, seconds: float, transit_s: float) -> Point:
     """Send that share of what the running workers can do, and hold their delays against the arithmetic."""
     names = [name for name in MEMBERS if group.system.roles[name].process.alive]
     rate = load * len(names) * Turn(BASE_S, POST_S, 0, LINGER_S, MOST).capacity
@@ -58,12 +67,15 @@ def measure(group: Group, load: float, seconds: float) -> Point:
     seen = measured_delays(found)
     commits = sum(b.commits - a.commits for a, b in zip(before, after, strict=True))
     commit_s = sum(b.commit_s - a.commit_s for a, b in zip(before, after, strict=True)) / commits
-    said = delays(Turn(BASE_S, POST_S, commit_s, LINGER_S, MOST), _rates(before, after, now - since))
+    said = delays(
+        Turn(BASE_S, POST_S, commit_s, LINGER_S, MOST, transit_s), _rates(before, after, now - since)
+    )
     return Point(
         workers=len(names),
         posts_per_s=round(len(found) / (now - since), 1),
         load=load,
         commit_ms=round(commit_s * 1000, 1),
+        transit_ms=round(transit_s * 1000),
         p50_ms=round(seen["p50"] * 1000),
         p99_ms=round(seen["p99"] * 1000),
         predicted_p50_ms=round(said.p50_s * 1000),

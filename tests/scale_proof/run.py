@@ -13,7 +13,7 @@ from tests.chaos.monitor import Monitor
 from tests.chaos.reading import drained, read_everything
 from tests.chaos.system import PARTITIONS, SESSION_S, Options, System
 from tests.chaos.traffic import Content, Traffic
-from tests.scale_proof.queueing import Point, measure
+from tests.scale_proof.queueing import Point, calibrate, measure
 from tests.scale_proof.scaling import MEMBERS, Event, Group, scale
 from tests.support.waiting import eventually
 
@@ -53,7 +53,7 @@ def run(folder: Path, seed: int, seconds: float, say: Callable[[str], None]) -> 
         bootstrap, topics = settings.kafka.bootstrap_servers, settings.topics
         inputs = {f"{topic}/{number}" for topic in topics.inputs for number in range(PARTITIONS)}
         monitor = Monitor(bootstrap, topics.labels, PARTITIONS, inputs)
-        traffic = Traffic(bootstrap, Content(seed, time.time(), feedback_every=2), 150)
+        traffic = Traffic(bootstrap, Content(seed, time.time(), feedback_every=2), 50)
         group = Group(system, monitor, traffic)
         monitor.start()
         traffic.start()
@@ -85,9 +85,11 @@ def run(folder: Path, seed: int, seconds: float, say: Callable[[str], None]) -> 
 
 def _points(group: Group, seconds: float, say: Callable[[str], None]) -> list[Point]:
     found: list[Point] = []
+    transit_s = calibrate(group, seconds)
+    say(f"to and from a worker: {transit_s * 1000:.0f} ms")
     for workers in (1, 2, 4):
         group.start([name for name in MEMBERS[:workers] if not group.system.roles[name].process.alive])
         for load in (0.5, 0.75):
-            found.append(measure(group, load, seconds))
+            found.append(measure(group, load, seconds, transit_s))
             say(f"{found[-1]}")
     return found

@@ -90,10 +90,10 @@ def scale(group: Group, say: Callable[[str], None]) -> list[Event]:
         time.sleep(_RESTART_S)
         group.start([WORKERS[1]])
 
-    then("start with one", 150, lambda: None)
-    then("load doubles, 1 to 2", 300, lambda: group.start(MEMBERS[1:2]))
-    then("load doubles, 2 to 4", 600, lambda: group.start(MEMBERS[2:]))
-    then("one of 4 killed, back after 15 s", 600, kill)
-    then("load halves, 4 to 2", 300, lambda: group.stop(MEMBERS[2:]))
-    then("load halves, 2 to 1", 150, lambda: group.stop(MEMBERS[1:2]))
+    then("start with one", 50, lambda: None)
+    then("load doubles, 1 to 2", 100, lambda: group.start(MEMBERS[1:2]))
+    then("load doubles, 2 to 4", 200, lambda: group.start(MEMBERS[2:]))
+    then("one of 4 killed, back after 15 s", 200, kill)
+    then("load halves, 4 to 2", 100, lambda: group.stop(MEMBERS[2:]))
+    then("load halves, 2 to 1", 50, lambda: group.stop(MEMBERS[1:2]))
     return found

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tests.chaos.monitor import Arrival
 
 IN_TIME_S = 1.5
-"""From sent to labelled and committed: twice what a full batch of this model takes."""
+"""From sent to labelled and committed: twice what the slowest take at such a load when nothing happens."""
 CALM_S = 5.0
 """So long must all posts be in time."""
 

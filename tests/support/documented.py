@@ -37,13 +37,24 @@ def typed(markdown: str) -> Iterator[Line]:
 
     Comments go, and variables before a command; what stands in brackets (`[--for SECONDS]`) counts as given.
     """
+    for line in in_blocks(markdown):
+        yield from (Line(words, in_block=True) for words in _commands(line))
     for token in _MARKDOWN.parse(markdown):
-        if token.type == "code_block" or (token.type == "fence" and token.info.strip() in _SHELLS):
-            for line in token.content.replace("\\\n", " ").splitlines():
-                yield from (Line(words, in_block=True) for words in _commands(line))
         for child in token.children or []:
             if child.type == "code_inline":
                 yield from (Line(words, in_block=False) for words in _commands(child.content))
+
+
+def in_blocks(markdown: str) -> Iterator[str]:
+    """Every line of a block for the shell as it stands there; one that goes on is joined."""
+    for token in _MARKDOWN.parse(markdown):
+        if token.type == "code_block" or (token.type == "fence" and token.info.strip() in _SHELLS):
+            yield from token.content.replace("\\\n", " ").splitlines()
+
+
+def programs(line: str) -> list[str]:
+    """The first word of each command in a line."""
+    return [words[0] for words in _commands(line)]
 
 
 def _commands(line: str) -> Iterator[tuple[str, ...]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from itertools import dropwhile, takewhile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from worker.bench.capacity import Costs, Turn, delays, needs, turn_posts
 
+SCALING = (Path(__file__).parents[2] / "docs" / "SCALING.md").read_text(encoding="utf-8")
 TURN = Turn(base_s=0.02, post_s=0.004, commit_s=0.015, linger_s=0.05, most=200)
 
 
@@ -89,3 +92,26 @@ def test_a_fast_gpu_is_bound_by_the_host() -> None:
 def test_what_makes_no_sense_is_refused(rate: float, load: float, replicas: int) -> None:
     with pytest.raises(ValueError, match="posts_per_s above 0"):
         needs(rate, Costs(), load=load, replicas=replicas)
+
+
+def table(after: str) -> list[list[str]]:
+    """The cells of the first table of docs/SCALING.md behind some words, without its head."""
+    lines = SCALING.partition(after)[2].splitlines()
+    rows = list(takewhile(lambda line: line.startswith("|"), dropwhile(lambda line: line[:1] != "|", lines)))
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def test_the_documented_plan_is_what_the_arithmetic_says() -> None:
+    rows = table("## What a rate needs")
+    assert len(rows) == 4
+    for row in rows:
+        found = needs(float(row[0].replace(",", "")), Costs(), load=0.6, replicas=3)
+        counts = (found.workers, found.partitions, found.trends, found.redis, found.brokers)
+        sizes = (f"{found.kafka_mb_per_s:,.1f}", f"{found.kafka_tb_per_week:,.1f}")
+        assert row[1:] == [*(f"{n:,}" for n in counts), *sizes, f"{found.price_per_million:.3f}"]
+
+
+def test_the_documented_delays_are_what_the_arithmetic_says() -> None:
+    for load, *said in table("## How long posts take"):
+        found = delays(TURN, [float(load.rstrip("%")) / 100 * TURN.capacity])
+        assert said == [f"{found.batch:.0f}", f"{found.p50_s * 1000:.0f} ms", f"{found.p99_s * 1000:.0f} ms"]

@@ -31,6 +31,8 @@ class Turn(msgspec.Struct, frozen=True):
     """How long a post waits for others where the model has nothing to do: `batch.linger_ms`."""
     most: int
     """Posts in a batch at most: `batch.max_records`, or what the token budget comes to."""
+    transit_s: float = 0.0
+    """From the sender to this worker, and from its commit to a reader."""
 
     @property
     def capacity(self) -> float:
@@ -40,7 +42,7 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Delays(msgspec.Struct, frozen=True):
-    """Of posts, from Kafka to their committed labels."""
+    """Of posts, from their sender to a reader of their committed labels."""
 
     batch: float
     """Posts in a batch, of the busiest worker."""
@@ -74,7 +76,7 @@ def delays(turn: Turn, posts_per_s: Sequence[float]) -> Delays:
     if not len(rates):
         raise ValueError("there must be posts")
     batches = np.array([turn_posts(turn, rate) for rate in rates])
-    own_s = turn.base_s + turn.commit_s + turn.post_s * batches
+    own_s = turn.base_s + turn.commit_s + turn.post_s * batches + turn.transit_s
     places = (np.arange(_PLACES) + 0.5) / _PLACES  # of posts within the turn in which they come
     seconds = (own_s[:, None] + (batches / rates)[:, None] * places).ravel()
     order = np.argsort(seconds)
