@@ -319,6 +319,16 @@ class TestRecords:
         assert long.headers == [("traceparent", traceparent(3, sampled=False))]
         assert [span.name for span in collector.spans("batch", "label")] == ["batch"] * int(sample)
 
+    def test_where_the_sdk_is_disabled_contexts_are_passed_on(
+        self, collector: Collector, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+        with exporting_to(collector) as tracer:
+            rig = Rig(tracer)
+            rig.post("joy", [("traceparent", traceparent(1))])
+            assert rig.run()[0].headers == [("traceparent", traceparent(1))]
+        assert collector.requests == []
+
     def test_without_a_tracer_labels_have_no_headers(self) -> None:
         rig = Rig(None)
         rig.post("joy", [("traceparent", traceparent(1))])
@@ -373,9 +383,9 @@ def test_nothing_of_a_post_is_in_a_span(collector: Collector, caplog: pytest.Log
         assert all(b"planted" in (record.value or b"") for record in out)
 
     assert len(collector.spans("label")) == len(collector.spans("dead_letter")) == 2
-    for _, headers, body in collector.requests:
+    for _, sent, body in collector.requests:
         assert b"planted" not in body
-        assert headers["authorization"] == SECRET
+        assert sent["authorization"] == SECRET
     assert "planted" not in caplog.text
 
 
