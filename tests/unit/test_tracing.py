@@ -26,7 +26,7 @@ from tests.support.waiting import eventually
 from worker import metrics as m
 from worker.clock import ManualClock, SystemClock
 from worker.configuration import load, shown
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, DependencyError
 from worker.metrics import Metrics
 from worker.process import Stop, configure_logs
 from worker.settings import LogSettings, Settings, TracingSettings
@@ -210,6 +210,26 @@ class TestBatch:
         again = [span for span in collector.spans("label") if span.trace_id == b"\0" * 15 + b"\1"]
         assert [span.status.code for span in again] == [ERROR, 0]
         assert dict(out[0].headers)["traceparent"] == as_parent(again[1]) + b"01"
+
+    def test_what_stops_the_worker_is_an_error_and_sent(
+        self, collector: Collector, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise DependencyError("kafka", "planted")
+
+        with exporting_to(collector) as tracer:
+            rig = Rig(tracer)
+            rig.post("joy", [("traceparent", traceparent(1))])
+            monkeypatch.setattr(rig.publisher, "publish", refuse)
+            with pytest.raises(DependencyError):
+                rig.run()
+
+        wrong = {span.name: attributes_of(span).get("error.type") for span in collector.spans()}
+        assert wrong == {
+            **dict.fromkeys(["decode", "classify", "encode"]),
+            **dict.fromkeys(["batch", "commit", "label"], "DependencyError"),
+        }
+        assert not any(b"planted" in body for _, _, body in collector.requests)
 
     def test_a_batch_that_another_worker_has_now_has_no_span(self, collector: Collector) -> None:
         with exporting_to(collector) as tracer:
