@@ -67,6 +67,11 @@ CONSUMER_LAG_SECONDS = _gauge(
 )
 ASSIGNED = _gauge("assigned_partitions", "Partitions this instance reads.")
 REBALANCES = _counter("rebalances", "Changes of the assignment.", "kind")
+TRACING_SPANS = _counter(
+    "tracing_spans",
+    "Spans for the collector: exported, failed (it did not take them) or dropped (too many waited).",
+    "outcome",
+)
 
 # Worker
 CONSUMED = _counter("records_consumed", "Records taken from the input topics.", "topic")

@@ -163,6 +163,7 @@ def network_policy() -> Schema:
         dns=PEERS,
         kafka=section(to=PEERS, ports={"type": "array", "items": PORT}),
         redis=section(to=PEERS, ports={"type": "array", "items": PORT}),
+        tracing=section(to=PEERS),
         prometheus=section(**{"from": PEERS}),
         clients=section(**{"from": PEERS}),
         https=section(to=PEERS),

@@ -264,6 +264,24 @@ class TestNetwork:
 
         assert {port["port"] for rule in rules for port in rule["ports"]} == {53, 9092, 9094}
 
+    @pytest.mark.parametrize(
+        ("endpoint", "port"), [("http://collector:4318", 4318), ("https://collector/otlp", 443)]
+    )
+    def test_traces_reach_the_collector_and_from_no_other_role(self, endpoint: str, port: int) -> None:
+        more = {
+            "networkPolicy": {"enabled": True, "tracing": {"to": [{"podSelector": {}}]}},
+            "settings": {"tracing": {"endpoint": endpoint}},
+        }
+        made = of_kind(render("small", more), "NetworkPolicy")
+        reach = {
+            name: [rule["ports"] for rule in one["spec"]["egress"] if rule.get("to") == [{"podSelector": {}}]]
+            for name, one in made.items()
+        }
+
+        assert {name: ports for name, ports in reach.items() if ports} == {
+            name: [[{"protocol": "TCP", "port": port}]] for name in ("worker", "trends")
+        }
+
 
 class TestHooks:
     def test_topics_are_there_before_any_role(self) -> None:

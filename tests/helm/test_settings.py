@@ -40,6 +40,10 @@ LEAST: dict[str, Any] = {
 ALL = [(name, pod) for name in SETS for pod in PODS[name]]
 
 
+_LIKE = {"URLS": "https://hooks.example/a", "HEADERS": "authorization=Bearer%20s"}
+"""What is in Secrets that are more than a word, by the last word of their names."""
+
+
 def of_set(name: str, pod: str) -> Manifest:
     return pods(render(name))[pod]
 
@@ -56,7 +60,7 @@ def environment(pod: Manifest, number: int = 0) -> dict[str, str]:
         assert name not in found, f"{name} is there twice"
         if "secretKeyRef" in source:
             assert source["secretKeyRef"].keys() == {"name", "key"}
-            found[name] = "https://hooks.example/a" if name.endswith("_URLS") else "s" * 32
+            found[name] = _LIKE.get(name.rpartition("_")[2], "s" * 32)
         elif "fieldRef" in source:
             found[name] = fields[source["fieldRef"]["fieldPath"]]
         else:
@@ -148,13 +152,27 @@ def test_the_production_set_uses_every_secret_that_a_pod_of_it_may_have() -> Non
         for variable in container(pod)["env"]
         if "valueFrom" in variable
     }
-    elsewhere = {  # keys without a password, roles whose HTTP changes nothing
+    elsewhere = {  # keys without a password, roles whose HTTP changes nothing, an extra that the image lacks
         "MOODSTREAM_KAFKA__SSL_KEY_PASSWORD",
         "MOODSTREAM_REDIS__SSL_KEY_PASSWORD",
         "MOODSTREAM_WORKER__HTTP__TOKEN",
         "MOODSTREAM_SOURCE__HTTP__TOKEN",
+        "MOODSTREAM_TRACING__HEADERS",
     }
     assert SECRETS - used == elsewhere
+
+
+def test_worker_and_trends_are_told_where_traces_go_and_nobody_else() -> None:
+    more = {
+        "settings": {"tracing": {"endpoint": "http://collector:4318", "sample": 0.1}},
+        "secrets": {"tracing": {"headers": {"existingSecret": "collector", "key": "headers"}}},
+    }
+    found = {name: told(pod).tracing for name, pod in pods(render("small", more)).items()}
+    traced = {name: one.header_map for name, one in found.items() if one.endpoint is not None}
+
+    theirs = ("worker", "trends", "worker-doctor", "trends-doctor")  # the latter look at all that these have
+    assert traced == {name: {"authorization": "Bearer s"} for name in theirs}
+    assert {one.sample for one in found.values()} == {1.0, 0.1}
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tests.support.labels import NOON
 from worker.trends.source import Taken
-from worker.types import Record
+from worker.types import Headers, Record
 
 TOPIC = "emotion-labels"
 
@@ -17,6 +17,7 @@ class FakeSource:
 
     def __init__(self, partitions: int = 1) -> None:
         self.log: dict[int, dict[int, bytes | None]] = {number: {} for number in range(partitions)}
+        self.headers: dict[tuple[int, int], Headers] = {}
         self.start = dict.fromkeys(self.log, 0)
         self.end = dict.fromkeys(self.log, 0)
         self.assigned: frozenset[int] = frozenset()
@@ -52,7 +53,15 @@ class FakeSource:
             found = [offset for offset in self.log[partition] if offset >= position][:limit]
             if found:
                 records[partition] = [
-                    Record(TOPIC, partition, offset, None, self.log[partition][offset], NOON * 1000)
+                    Record(
+                        TOPIC,
+                        partition,
+                        offset,
+                        None,
+                        self.log[partition][offset],
+                        NOON * 1000,
+                        self.headers.get((partition, offset), []),
+                    )
                     for offset in found
                 ]
                 self.reading[partition] = found[-1] + 1

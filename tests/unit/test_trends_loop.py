@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 
 import pytest
+from opentelemetry.trace import Tracer
 
 from tests.support.label_source import TOPIC, FakeSource
 from tests.support.labels import NOON, counted, label
@@ -16,6 +17,7 @@ from worker.clock import ManualClock
 from worker.dependency import Dependency
 from worker.metrics import Metrics
 from worker.trends import loop
+from worker.trends.count_traces import traces_by
 from worker.trends.counting import Batch
 from worker.trends.live.feed import MemoryLiveFeed, Sampler
 from worker.trends.live.hub import Hub, Wanted
@@ -52,8 +54,9 @@ class Store(MemoryTrendStore):
 class World:
     """A loop with everything around it; `restart` is a SIGKILL and a new process."""
 
-    def __init__(self, partitions: int = 1) -> None:
+    def __init__(self, partitions: int = 1, tracer: Tracer | None = None) -> None:
         self.clock = ManualClock(NOON + 100.0)
+        self.tracer = tracer
         self.source = FakeSource(partitions)
         self.store = Store(self.clock, Limits(1e9, max_sources=8))
         self.hub = Hub(self.clock)
@@ -75,6 +78,7 @@ class World:
             clock=self.clock,
             metrics=self.metrics,
             health=self.health,
+            traces=traces_by(self.tracer, TOPIC, "the-group", self.clock),
         )
 
     def turn(self, times: int = 1) -> None:

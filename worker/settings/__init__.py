@@ -14,6 +14,7 @@ from worker.settings.base import HttpSettings, Section
 from worker.settings.kafka import KafkaSettings, TopicSettings
 from worker.settings.quality import QualityHttpSettings, QualitySettings, ReviewSettings
 from worker.settings.source import MastodonSettings, SourceHttpSettings, SourceSettings, XSettings
+from worker.settings.tracing import TracingSettings
 from worker.settings.trends import AlertSettings, RedisSettings, TrendsHttpSettings, TrendsSettings
 from worker.settings.worker import (
     BatchSettings,
@@ -50,6 +51,7 @@ class Settings(Section):
     review: ReviewSettings = ReviewSettings()
     quality: QualitySettings = QualitySettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "SourceHttpSettings",
     "SourceSettings",
     "TopicSettings",
+    "TracingSettings",
     "TrendsHttpSettings",
     "TrendsSettings",
     "WorkerHttpSettings",

@@ -21,7 +21,7 @@ from functools import partial
 
 from worker.clock import Clock, backoff
 from worker.errors import BadRecordError
-from worker.stream.batch import BatchBuilder, Entry
+from worker.stream.batch import Batch, BatchBuilder, Entry
 from worker.stream.decode import decode, written_at
 from worker.stream.edges import AbortedError, Model, Publisher, Source, Watcher
 from worker.stream.limits import NO_LIMIT, Limits
@@ -29,6 +29,7 @@ from worker.stream.meter import Meter
 from worker.stream.model_stage import IN_A_ROW, Answered, ModelStage, prepare
 from worker.stream.outcome import Destination, outgoing
 from worker.stream.request_queue import RequestQueue
+from worker.stream.traces import UNTRACED, Leaving, Traces
 from worker.types import Post, Record, TopicPartition
 
 _TAKE = 1024
@@ -57,6 +58,7 @@ class Loop:
         limits: Limits | None = None,
         in_a_row: int = IN_A_ROW,
         queue: RequestQueue | None = None,
+        traces: Traces = UNTRACED,
     ) -> None:
         """Without `limits` no share of dead letters is too much. `queue`: texts that it answers too."""
         self._source = source
@@ -73,6 +75,7 @@ class Loop:
         self._model = ModelStage(model, clock.monotonic, in_a_row)
         self._waits = backoff()
         self._queue = queue
+        self._traces = traces
 
     def run(self, finished: Callable[[], bool], drain_s: float) -> None:
         """Run until `finished` says so, then publish and commit what is held, for `drain_s` seconds at most.
@@ -151,7 +154,7 @@ class Loop:
         """Step 2."""
         if not records:
             return []
-        with self._meter.step("decode"):
+        with self._meter.step("decode"), self._traces.decoding(len(records)):
             entries = [_entry(record) for record in records]
             prepare(self._serving, entries)
         self._meter.took(entries, self._serving.was_cut)
@@ -170,25 +173,36 @@ class Loop:
         """Steps 3 and 4. While the model is busy only full batches go: waiting costs them nothing."""
         due = self._builder.full if self._model.busy else self._builder.wait_s(now) == 0.0
         if due and not self._model.full:
-            batch = self._builder.take(self._clock.time())
+            batch = self._cut()
             self._meter.batched(batch)
             self._model.submit(batch)
 
+    def _cut(self) -> Batch:
+        """Step 3."""
+        batch = self._builder.take(self._clock.time())
+        self._traces.cut(len(self._builder))
+        return batch
+
     def _publish(self, answered: Answered) -> None:
+        """Steps 5 and 6, unless nothing of the batch is ours any more."""
+        with self._traces.publishing(answered) as trace:
+            if answered.batch.entries:
+                self._leave(answered, trace)
+
+    def _leave(self, answered: Answered, trace: Leaving) -> None:
         """Steps 5 and 6, all or nothing."""
         batch, answer = answered.batch, answered.answer
-        if not batch.entries:
-            return
         now = self._clock.time()
         self._meter.classified(answered.seconds)
-        with self._meter.step("encode"):
+        with self._meter.step("encode"), trace.step("encode"):
             destination = self._destination.by(answered.model)
-            out = outgoing(batch, answer, destination, datetime.fromtimestamp(now, UTC))
+            out = trace.carry(outgoing(batch, answer, destination, datetime.fromtimestamp(now, UTC)))
         tally = self._limits.check(batch, self._clock.monotonic())
         try:
-            with self._meter.step("commit"):
+            with self._meter.step("commit"), trace.step("commit"):
                 self._publisher.publish(out, batch.positions())
         except AbortedError as error:
+            trace.failed(error)
             self._go_back(error)
         else:
             self._waits = backoff()
@@ -206,6 +220,7 @@ class Loop:
         self._meter.aborted()
         self._builder.clear()
         self._model.discard()
+        self._traces.forgotten()
         self._clock.sleep(wait_s)
         self._source.rewind()
 
@@ -222,7 +237,7 @@ class Loop:
                 log.warning("drain deadline passed: the records held will be read again by the next worker")
                 return
             if len(self._builder) and not self._model.full:
-                self._model.submit(self._builder.take(self._clock.time()))
+                self._model.submit(self._cut())
             answered = self._model.collect(left_s)
             if answered is not None:
                 self._publish(answered)

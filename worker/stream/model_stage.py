@@ -32,6 +32,8 @@ class Answered(NamedTuple):
     answer: Classified
     seconds: float = 0.0
     """What the model took for it."""
+    began: float = 0.0
+    """When it began, in monotonic seconds."""
     model: str = ""
     """`name@version` of the model that answered."""
 
@@ -138,7 +140,7 @@ class ModelStage:
         self._begun += 1
         start = self._monotonic()
         answered = asked.answer(batch)
-        return answered._replace(seconds=self._monotonic() - start, model=asked.name)
+        return answered._replace(seconds=self._monotonic() - start, began=start, model=asked.name)
 
     def close(self) -> None:
         """Do not wait for a batch: a model that hangs must not keep the process from ending."""

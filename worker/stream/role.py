@@ -1,7 +1,8 @@
 """The worker role: the loop over Kafka, with its health and metrics served beside it.
 
-Start: health server, model, producer (waits for Kafka), consumer. End, under one deadline after SIGTERM: the
-loop publishes and commits what it holds, the consumer leaves its group, the producer and the server close.
+Start: traces, health server, model, producer (waits for Kafka), consumer. End, under one deadline after
+SIGTERM: the loop publishes and commits what it holds, the consumer leaves its group, the producer and the
+server close, the last spans are sent.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ from worker.stream.meter import Meter
 from worker.stream.operator import Operator
 from worker.stream.outcome import Destination
 from worker.stream.pace import Budget, Pace, Promise, fit, measure
+from worker.stream.traces import traces_by
+from worker.tracing.opened import opened
 from worker.web.health import Health
 from worker.web.server import serve
 
@@ -62,7 +65,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
     """Label posts until `stop` is set.
 
     Raises:
-        ConfigurationError: the model or an address cannot be used.
+        ConfigurationError: the model, an address or a setting of the traces cannot be used.
         DependencyError: Kafka refuses us.
         DataLossAvertedError: going on would lose or double records.
     """
@@ -74,6 +77,15 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
         return not stop.overdue(worker.drain_s)
 
     with ExitStack() as closing:
+        tracer = closing.enter_context(
+            opened(
+                settings.tracing,
+                role="worker",
+                instance=worker.instance_id,
+                metrics=metrics,
+                drain_s=worker.drain_s,
+            )
+        )
         queue, routers = open_queue(worker, metrics, clock)
         closing.enter_context(serve(worker.http, metrics, health, on_death=stop.set, routers=routers))
         classifier = open_classifier(settings)
@@ -100,6 +112,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
             limits=limits(worker.dead_letters),
             in_a_row=worker.dead_letters.model_in_a_row,
             queue=queue,
+            traces=traces_by(tracer, worker.group_id, clock),
         )
 
         def close_model() -> None:

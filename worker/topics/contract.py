@@ -10,8 +10,10 @@ import msgspec
 from worker.control.messages import Pause, Promotion, Report, Shadowing
 from worker.settings import Settings, TopicSettings
 from worker.stream.dead_letters import PREFIX
+from worker.stream.outcome import INPUT
 from worker.topics.plan import Topic, plan
 from worker.topics.schemas import Schema, schemas_of
+from worker.tracing.carrier import TRACEPARENT, TRACESTATE
 from worker.types import Alert, Correction, Label, Post
 
 TYPES: Mapping[str, type[msgspec.Struct]] = {
@@ -42,6 +44,11 @@ _HEADERS = {
     "cut": "Parts that did not fit, with commas between: `value`, `headers`, `key`; absent where all did.",
 }
 _NOT_ALWAYS = ("model", "cut")
+_TRACE = {
+    TRACEPARENT: "Where the record brought a trace: the span behind which it goes on (W3C Trace Context).",
+    TRACESTATE: "What the record brought beside it.",
+}
+"""On labels and tombstones of a worker that traces (`tracing.endpoint`)."""
 
 
 def asyncapi(settings: Settings, version: str) -> dict[str, Any]:
@@ -137,10 +144,12 @@ def _messages() -> dict[str, Any]:
             "A post. Those of X API v2, Bluesky Jetstream and Mastodon are taken as they come, too.",
             {**text, "description": "Posts of one key stay in order. A deletion names its post by it."},
         ),
-        "label": _json("label", "What a post expresses.", {**text, "description": _AS_THE_POST}),
+        "label": _json("label", "What a post expresses.", {**text, "description": _AS_THE_POST})
+        | {"headers": _headers(_TRACE)},
         "deletion": {
             "title": "Deletion",
             "summary": "A null value: the post of this key was taken back, and its label with it.",
+            "headers": _headers({INPUT: "`topic/partition/offset` of the deletion."} | _TRACE),
             "payload": {"type": "null"},
             "bindings": _key({**text, "description": _AS_THE_POST}),
         },
@@ -170,6 +179,14 @@ def _messages() -> dict[str, Any]:
             "payload": {"type": "null"},
             "bindings": _key({**text, "pattern": "^(model|shadow|pause|worker/.+)$"}),
         },
+    }
+
+
+def _headers(words: Mapping[str, str]) -> Schema:
+    """Headers that may be there."""
+    return {
+        "type": "object",
+        "properties": {name: {"type": "string", "description": said} for name, said in words.items()},
     }
 
 

@@ -26,6 +26,7 @@ from worker.clock import Clock
 from worker.dependency import Dependency
 from worker.metrics import Metrics
 from worker.stream.rising import brought_again
+from worker.trends.count_traces import UNTRACED, CountTraces
 from worker.trends.counting import Batch, Decoded, Reading, aggregate, decode
 from worker.trends.live.feed import LiveFeed
 from worker.trends.source import LabelSource, Taken
@@ -85,12 +86,14 @@ class TrendsLoop:
         health: Health,
         watch: QueryWatch | None = None,
         counted: Callable[[Batch], None] = lambda _: None,
+        traces: CountTraces = UNTRACED,
     ) -> None:
         """Begin nowhere.
 
         `watch`: what of a label is looked at; without one all but tracked queries. `counted` is told of every
         batch that was counted, by the loop's own thread.
         """
+        self._traces = traces
         self._watch = watch
         self._source = source
         self._store = store
@@ -124,17 +127,19 @@ class TrendsLoop:
             place = self._places.get(partition)
             if place is None or not self._continues(partition, place, records):
                 continue
-            decoded = decode(records, self._reading)  # 2. decode
-            end = records[-1].offset + 1
-            batch = aggregate(  # 3. aggregate
-                partition,
-                place.next,
-                end,
-                decoded.events,
-                deletions=decoded.deletions,
-                outside=decoded.outside,
-            )
-            if self._apply(place, batch):  # 4. apply
+            with self._traces.counting(partition, records) as trace:
+                decoded = decode(records, self._reading)  # 2. decode
+                batch = aggregate(  # 3. aggregate
+                    partition,
+                    place.next,
+                    records[-1].offset + 1,
+                    decoded.events,
+                    deletions=decoded.deletions,
+                    outside=decoded.outside,
+                )
+                applied = self._apply(place, batch)  # 4. apply
+                trace.ended(counted=applied)
+            if applied:
                 place.taken_ms = records[-1].timestamp_ms
                 self._meter.skipped(partition, decoded)
         self._feed.flush()  # 5. tell

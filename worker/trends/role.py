@@ -19,8 +19,10 @@ from worker.clock import Clock
 from worker.dependency import Dependency
 from worker.metrics import Metrics
 from worker.settings import Settings, TrendsSettings
+from worker.tracing.opened import opened
 from worker.trends.alerts.assemble import assemble
 from worker.trends.corrections import KafkaCorrections
+from worker.trends.count_traces import traces_by
 from worker.trends.keys import Keys
 from worker.trends.live.feed import Follower, RedisLiveFeed, Sampler
 from worker.trends.live.hub import Hub
@@ -42,7 +44,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: threading.Even
     """Count labels and serve the counts until `stop` is set.
 
     Raises:
-        ConfigurationError: the HTTP address or the file of queries cannot be used.
+        ConfigurationError: the HTTP address, the file of queries or a setting of the traces cannot be used.
         DependencyError: Kafka or Redis refuses us for good.
         ServerDiedError: the HTTP server ended by itself; `stop` is then set too.
         AlertsDiedError: the thread that looks for spikes ended by itself; likewise.
@@ -51,6 +53,9 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: threading.Even
     of_file = read_queries(trends.queries_file, trends.max_queries) if trends.queries_file else []
     health = Health(clock, trends.stall_s, ("assignment", "kafka", "redis"))
     with ExitStack() as closing:
+        tracer = closing.enter_context(
+            opened(settings.tracing, role="trends", instance=None, metrics=metrics, drain_s=trends.drain_s)
+        )
         client, keys = closing.enter_context(connected(settings.redis)), Keys(trends.namespace, topic)
         queries = RedisQueryStore(client, keys, clock, trends.max_queries)
         store = RedisTrendStore(client, keys, limits_of(trends), clock, queries)
@@ -93,6 +98,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: threading.Even
             health=health,
             watch=QueryWatch(queries, reading_of(trends, settings.review), clock, metrics, of_file),
             counted=alerting.counted,
+            traces=traces_by(tracer, topic, trends.group_id, clock),
         )
         closing.enter_context(alerting.looking(stop.set))
         loop.run(stop)
