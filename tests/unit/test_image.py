@@ -121,6 +121,12 @@ class TestWhatGoesIn:
         assert len(syncs) == 3
         assert all("uv sync --frozen --no-default-groups ${EXTRAS}" in line for line in syncs)
 
+    def test_what_builds_the_wheel_is_pinned_too(self) -> None:
+        content = tomllib.loads((ROOT / "pyproject.toml").read_text())
+        pinned = {line.partition("==")[0] for line in content["tool"]["uv"]["build-constraint-dependencies"]}
+
+        assert pinned == {line.partition(">=")[0] for line in content["build-system"]["requires"]}
+
     def test_extras_are_the_projects(self) -> None:
         named = set(re.findall(r"--extra (\w+)", TEXT))
 
