@@ -18,7 +18,7 @@ SYNC = quiet=--quiet; if test -t 2; then quiet=; fi; UV_PYTHON_DOWNLOADS=never U
 # The last version of MkDocs does not look for changes with click 8.3, unless it is told to.
 SERVE = serve --livereload
 
-.PHONY: help install demo test chaos chaos-proofs fuzz trends-proof replay-proof scale-proof docs-proof lint bench docs pictures clean
+.PHONY: help install demo test chaos chaos-proofs fuzz trends-proof replay-proof scale-proof docs-proof image-proof lint bench docs pictures clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -55,6 +55,9 @@ scale-proof: $(VENV)/.ready-dev ## 1 to 4 workers and back under load, and delay
 
 docs-proof: $(VENV)/.ready-dev ## run every command of the documents: make docs-proof ARGS="--only backfill"
 	@$(BIN)/python -m tests.docs_proof $(ARGS)
+
+image-proof: $(VENV)/.ready-dev ## the image built without Docker, and its worker: root, buildah, crun, mmdebstrap
+	@$(BIN)/python -m tests.image_proof $(ARGS)
 
 lint: $(VENV)/.ready-dev ## check style, types and who imports whom
 	@$(BIN)/ruff check .

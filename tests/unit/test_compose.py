@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import click
+import jsonschema
 import pytest
 import yaml
 
@@ -27,7 +29,9 @@ OURS = sorted(name for name, service in SERVICES.items() if service["image"].sta
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 GRAFANA = ROOT / "deploy" / "grafana"
 DASHBOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
-DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
+GPU = yaml.safe_load((ROOT / "docker-compose.gpu.yml").read_text())
+OTHERS = ["grafana", "kafka", "prometheus"]
+"""Images of others that begin as a user of their own."""
 
 
 def settings_of(service: str) -> Settings:
@@ -84,7 +88,10 @@ class TestServices:
 
     def test_redis_is_the_service_and_keeps_what_it_confirms(self) -> None:
         assert settings_of("trends").redis.url == "redis://redis:6379/0"
-        assert " ".join(SERVICES["redis"]["command"]).startswith("redis-server --appendonly yes")
+        assert SERVICES["redis"]["command"] == [
+            *("redis-server", "--appendonly", "yes", "--appendfsync", "everysec"),
+            *("--maxmemory-policy", "noeviction"),
+        ]
         assert "redis:/data" in SERVICES["redis"]["volumes"]
 
     @pytest.mark.parametrize("service", ["worker", "trends", "quality", "bluesky"])
@@ -107,6 +114,39 @@ class TestServices:
     @pytest.mark.parametrize("service", SERVICES)
     def test_ports_are_published_on_the_loopback_interface_only(self, service: str) -> None:
         assert all(port.startswith("127.0.0.1:") for port in SERVICES[service].get("ports", []))
+
+    @pytest.mark.parametrize("service", OURS)
+    def test_ours_can_write_nowhere_but_in_tmp_and_can_become_nobody_else(self, service: str) -> None:
+        locked = SERVICES[service]
+
+        assert (locked["read_only"], locked["tmpfs"], locked["cap_drop"]) == (True, ["/tmp"], ["ALL"])
+        assert "privileged" not in locked
+        assert "user" not in locked  # the image's own, which is not root
+        assert locked["init"] is True
+
+    @pytest.mark.parametrize("service", SERVICES)
+    def test_none_can_gain_privileges(self, service: str) -> None:
+        assert SERVICES[service]["security_opt"] == ["no-new-privileges:true"]
+        assert SERVICES[service].get("cap_drop") == (["ALL"] if service in [*OURS, *OTHERS] else None)
+
+    @pytest.mark.parametrize("service", sorted(SERVICES.keys() - {"topics"}))
+    def test_all_that_stay_are_asked_how_they_are(self, service: str) -> None:
+        check = SERVICES[service]["healthcheck"]
+
+        assert check["test"][0] in ("CMD", "CMD-SHELL")
+        assert seconds(check["timeout"]) <= seconds(check["interval"])
+
+    @pytest.mark.parametrize("service", ["worker", "trends", "quality", "bluesky"])
+    def test_a_health_check_needs_only_what_the_image_has(self, service: str) -> None:
+        command = SERVICES[service]["healthcheck"]["test"]
+
+        assert command[:3] == ["CMD", "python", "-c"]
+        compile(command[3], "health check", "exec")
+
+    def test_only_what_the_internet_or_people_are_needed_for_waits_to_be_asked_for(self) -> None:
+        asked = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+
+        assert asked == {"quality": ["quality"], "bluesky": ["bluesky"]}
 
     @pytest.mark.parametrize("service", SERVICES)
     def test_images_are_pinned(self, service: str) -> None:
@@ -142,34 +182,56 @@ class TestServices:
             assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
 
 
-class TestDockerfile:
-    def test_it_does_not_run_as_root(self) -> None:
-        final = DOCKERFILE.rpartition("\nFROM ")[2]
+class TestSpecification:
+    """The files are what the Compose Specification says, which knows every key."""
 
-        assert re.search(r"^USER 10001:10001$", final, re.MULTILINE)
+    SCHEMA = json.loads((ROOT / "tests" / "support" / "compose-spec.json").read_text())["schema"]
+    VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
-    def test_its_ports_are_the_settings_defaults(self) -> None:
-        ports = (getattr(Settings(), name).http.port for name in ("worker", "trends", "quality", "source"))
+    @pytest.mark.parametrize("content", [COMPOSE, GPU], ids=["docker-compose.yml", "docker-compose.gpu.yml"])
+    def test_they_are_valid(self, content: dict[str, Any]) -> None:
+        assert [error.message for error in self.VALIDATOR.iter_errors(content)] == []
 
-        assert f"EXPOSE {' '.join(map(str, ports))}\n" in DOCKERFILE
+    @pytest.mark.parametrize("wrong", [{"helthcheck": {}}, {"read_only": "perhaps", "tmpfs": 3}])
+    def test_a_misspelt_key_and_a_wrong_type_are_seen(self, wrong: dict[str, Any]) -> None:
+        content = {**COMPOSE, "services": {**SERVICES, "worker": {**SERVICES["worker"], **wrong}}}
 
-    def test_its_uv_is_the_makefiles(self) -> None:
-        [ours] = re.findall(r"^ARG UV_VERSION=(\S+)$", DOCKERFILE, re.MULTILINE)
-        [makefiles] = re.findall(r"^UV_VERSION *:?= *(\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert list(self.VALIDATOR.iter_errors(content))
 
-        assert ours == makefiles
 
-    def test_what_it_copies_exists_and_reaches_the_builder(self) -> None:
-        ignore = (ROOT / "deploy" / "Dockerfile.dockerignore").read_text().splitlines()
-        copied = [
-            source
-            for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)
-            for source in line.split()[:-1]
-        ]
+class TestOnAGpu:
+    WORKER = GPU["services"]["worker"]
 
-        assert copied
-        assert all((ROOT / source).exists() for source in copied)
-        assert {line[1:] for line in ignore if line.startswith("!")} == set(copied)
+    def test_only_the_worker_is_another(self) -> None:
+        assert list(GPU["services"]) == ["worker"]
+        assert self.WORKER["build"] == {"target": "gpu"}
+        assert self.WORKER["image"] != SERVICES["worker"]["image"]
+
+    def test_it_has_a_gpu_and_labels_on_nothing_else(self) -> None:
+        [device] = self.WORKER["deploy"]["resources"]["reservations"]["devices"]
+
+        assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+        assert self.WORKER["environment"]["MOODSTREAM_MODEL__BACKEND"] == "torch"
+
+    def test_its_environment_is_settings(self) -> None:
+        environment = {**SERVICES["worker"]["environment"], **self.WORKER["environment"]}
+
+        assert load(env={name: str(value) for name, value in environment.items()}).model.backend == "torch"
+
+    def test_it_sets_what_the_charts_gpu_values_set(self) -> None:
+        values = yaml.safe_load((ROOT / "deploy" / "helm" / "values" / "gpu.yaml").read_text())
+        settings = {
+            f"MOODSTREAM_{section}__{name}".upper(): value
+            for section, names in values["worker"]["settings"].items()
+            for name, value in names.items()
+        }
+
+        assert self.WORKER["environment"] == {"MOODSTREAM_MODEL__BACKEND": "torch", **settings}
+
+    def test_a_start_may_take_as_long_as_until_it_is_taken_for_hung(self) -> None:
+        stall_s = self.WORKER["environment"]["MOODSTREAM_WORKER__STALL_S"]
+
+        assert seconds(self.WORKER["healthcheck"]["start_period"]) >= stall_s
 
 
 class TestPrometheus:
@@ -360,7 +422,9 @@ class TestMetricNames:
         assert grouped <= used | self.FROM_PROMETHEUS
 
 
-@pytest.mark.parametrize("name", ["Makefile", ".ci/run", "docker-compose.yml", "deploy/Dockerfile"])
+@pytest.mark.parametrize(
+    "name", ["Makefile", ".ci/run", "docker-compose.yml", "docker-compose.gpu.yml", "deploy/Dockerfile"]
+)
 def test_no_registry_is_named(name: str) -> None:
     """Which mirror to use is the machine's business."""
     addresses = re.findall(r"https?://[^\s\"')]+", (ROOT / name).read_text())
