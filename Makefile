@@ -71,7 +71,7 @@ clean: ## remove .venv, .cache and all that tools leave behind
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.ready: $(LOCKED)
-	@$(SYNC) --extra quality --extra sources
+	@$(SYNC) --extra quality --extra registry --extra sources
 	@touch $@
 
 $(VENV)/.ready-demo: $(LOCKED)
