@@ -67,7 +67,8 @@ def test_every_default_can_be_given_as_a_variable(dotted: str) -> None:
 @pytest.mark.parametrize("dotted", [name for name, field in known().items() if field.examples])
 def test_every_example_is_accepted(dotted: str) -> None:
     for example in known()[dotted].examples:
-        assert at(load(env={variable(dotted): example}), dotted) is not None
+        env = {variable("registry.url"): "http://registry:8081", variable(dotted): example}
+        assert at(load(env=env), dotted) is not None
 
 
 @pytest.mark.parametrize("dotted", known())
@@ -150,6 +151,31 @@ def test_settings_do_not_change() -> None:
         (
             {"MOODSTREAM_TOPICS__WEIGHTS": "tweets=1,feedbak=4"},
             "weights names what is none of the inputs: feedbak",
+        ),
+        (
+            {"MOODSTREAM_TOPICS__INPUT_FORMATS": "feedbak=avro"},
+            "input_formats names what is none of the inputs: feedbak",
+        ),
+        (
+            {"MOODSTREAM_TOPICS__INPUT_FORMATS": "tweets=xml"},
+            "accepted, for example: tweets=avro,feedback=protobuf",
+        ),
+        (
+            {"MOODSTREAM_TOPICS__INPUT_FORMATS": "tweets=avro"},
+            "registry.url (MOODSTREAM_REGISTRY__URL): topics.input_formats (tweets=avro) cannot be without a"
+            " schema registry; accepted, for example: http://schema-registry:8081",
+        ),
+        (
+            {"MOODSTREAM_TOPICS__LABEL_FORMAT": "protobuf"},
+            "topics.label_format=protobuf cannot be without a schema registry",
+        ),
+        (
+            {"MOODSTREAM_REGISTRY__URL": f"http://user:{PASSWORD}@registry:8081"},
+            "registry.url (MOODSTREAM_REGISTRY__URL): an http(s)://host:port",
+        ),
+        (
+            {"MOODSTREAM_REGISTRY__PASSWORD": PASSWORD},
+            "username and password go together",
         ),
         (
             {"MOODSTREAM_WORKER__MAX_POLL_INTERVAL_MS": "5000"},

@@ -23,6 +23,7 @@ from worker.clock import Clock, backoff
 from worker.errors import BadRecordError
 from worker.stream.batch import BatchBuilder, Entry
 from worker.stream.decode import decode, written_at
+from worker.stream.decoders import Decode
 from worker.stream.edges import AbortedError, Model, Publisher, Source, Watcher
 from worker.stream.limits import NO_LIMIT, Limits
 from worker.stream.meter import Meter
@@ -57,8 +58,13 @@ class Loop:
         limits: Limits | None = None,
         in_a_row: int = IN_A_ROW,
         queue: RequestQueue | None = None,
+        decode: Decode = decode,
     ) -> None:
-        """Without `limits` no share of dead letters is too much. `queue`: texts that it answers too."""
+        """Without `limits` no share of dead letters is too much.
+
+        `queue`: texts that it answers too. `decode`: what a record holds; JSON where not given.
+        """
+        self._decoded = decode
         self._source = source
         self._publisher = publisher
         self._serving = model
@@ -152,7 +158,7 @@ class Loop:
         if not records:
             return []
         with self._meter.step("decode"):
-            entries = [_entry(record) for record in records]
+            entries = [_entry(record, self._decoded) for record in records]
             prepare(self._serving, entries)
         self._meter.took(entries, self._serving.was_cut)
         return entries
@@ -228,7 +234,7 @@ class Loop:
                 self._publish(answered)
 
 
-def _entry(record: Record) -> Entry:
+def _entry(record: Record, decode: Decode) -> Entry:
     try:
         what = decode(record)
         if isinstance(what, Post):

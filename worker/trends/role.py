@@ -1,10 +1,10 @@
 """The trends role: the loop from the labels topic into Redis, with the API beside it.
 
-Start: Redis client (connects when first used), HTTP server, consumer. Neither a Redis nor a Kafka that is
-away stops it: /readyz says so, and the loop waits. End, within `trends.drain_s` after `stop`: the loop ends
-its turn, and what a turn has taken it has also counted; the alerts give back their lease and the consumer
-leaves its group, so that another instance takes over at once; who watches the live feed is sent away; the
-server ends the requests under way; the Redis client closes.
+Start: Redis client (connects when first used), HTTP server, consumer. No Redis, Kafka or schema registry
+that is away stops it: /readyz says so, and the loop waits. End, within `trends.drain_s` after `stop`: the
+loop ends its turn, and what a turn has taken it has also counted; the alerts give back their lease and the
+consumer leaves its group, so that another instance takes over at once; who watches the live feed is sent
+away; the server ends the requests under way; the Redis client closes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from redis import Redis
 
 from worker.clock import Clock
 from worker.dependency import Dependency
+from worker.formats.opened import Formats
 from worker.metrics import Metrics
 from worker.settings import Settings, TrendsSettings
 from worker.trends.alerts.assemble import assemble
 from worker.trends.corrections import KafkaCorrections
+from worker.trends.counting import CountedLabel
 from worker.trends.keys import Keys
 from worker.trends.live.feed import Follower, RedisLiveFeed, Sampler
 from worker.trends.live.hub import Hub
@@ -43,7 +45,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: threading.Even
 
     Raises:
         ConfigurationError: the HTTP address or the file of queries cannot be used.
-        DependencyError: Kafka or Redis refuses us for good.
+        DependencyError: Kafka, Redis or the schema registry refuses us for good.
         ServerDiedError: the HTTP server ended by itself; `stop` is then set too.
         AlertsDiedError: the thread that looks for spikes ended by itself; likewise.
     """
@@ -81,6 +83,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: threading.Even
             metrics=metrics,
         )
         closing.callback(source.close, trends.drain_s / 3)
+        formats = Formats(settings, clock=clock, metrics=metrics, health=health)
         loop = TrendsLoop(
             source,
             store,
@@ -93,6 +96,8 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: threading.Even
             health=health,
             watch=QueryWatch(queries, reading_of(trends, settings.review), clock, metrics, of_file),
             counted=alerting.counted,
+            read=formats.labels(CountedLabel),
+            ready=formats.ready,
         )
         closing.enter_context(alerting.looking(stop.set))
         loop.run(stop)
