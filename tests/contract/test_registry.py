@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +27,7 @@ from worker.clock import SystemClock
 from worker.configuration import load
 from worker.formats.opened import Formats, for_command
 from worker.formats.registry import NotThereError, Registry, RejectedError
-from worker.formats.schemas import NAMESPACE, avro, descriptor, protobuf
+from worker.formats.schemas import NAMESPACE, avro, descriptor, protobuf, serialized
 from worker.settings import Format, RegistrySettings
 from worker.types import Label, Post, Scores
 
@@ -93,7 +94,8 @@ def test_it_knows_both_formats(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "schema"), [("AVRO", json.dumps(avro(Label))), ("PROTOBUF", protobuf(Label))]
+    ("kind", "schema"),
+    [("AVRO", json.dumps(avro(Label))), ("PROTOBUF", protobuf(Label)), ("PROTOBUF", serialized(Label))],
 )
 def test_a_schema_is_registered_once_and_found(
     registry: Registry, topic: str, kind: Any, schema: str
@@ -110,13 +112,16 @@ def test_a_schema_is_registered_once_and_found(
 
 
 def test_what_is_not_there_is_said_so(registry: Registry, topic: str) -> None:
-    for ask in (
-        lambda: registry.schema(2_000_000_000),
-        lambda: registry.version(f"{topic}-value", 1),
-        lambda: registry.fits(f"{topic}-value", "AVRO", '"string"'),
-    ):
-        with pytest.raises(NotThereError):
-            ask()
+    with pytest.raises(NotThereError):
+        registry.schema(2_000_000_000)
+    with pytest.raises(NotThereError):
+        registry.version(f"{topic}-value", 1)
+
+
+def test_a_subject_that_is_not_there_takes_any_schema(registry: Registry, topic: str) -> None:
+    """Confluent's says that it is not there, Apicurio's that it fits."""
+    with suppress(NotThereError):
+        assert registry.fits(f"{topic}-value", "AVRO", '"string"').compatible
 
 
 def test_what_is_no_schema_is_rejected(registry: Registry, topic: str) -> None:
@@ -249,6 +254,10 @@ def test_labels_in_avro_are_read_by_confluents_deserializer(url: str, topic: str
     assert msgspec.convert(read(write(LABEL), value_of(topic)), Label) == LABEL
 
 
+@pytest.mark.xfail(
+    "MOODSTREAM_TEST_REGISTRY" in os.environ,
+    reason="Apicurio 3.3.3 fails when it is asked for the descriptor of what was registered as one",
+)
 def test_labels_in_protobuf_are_read_by_confluents_deserializer(url: str, topic: str, confluent: Any) -> None:
     write = opened(url, topic, "protobuf").encoder(topic, lambda: True)
     assert write is not None

@@ -1,8 +1,8 @@
 """A schema registry in memory that speaks Confluent's protocol, as far as the product asks.
 
 It is held to the same tests as a real one (tests/contract/test_registry.py, `make registry-proof`). Avro's
-compatibility is judged by Apache's own library, BACKWARD as with Confluent; Protobuf's is not judged. A file
-that was registered as a descriptor is given back as that.
+compatibility is judged by Apache's own library, BACKWARD as with Confluent; Protobuf's is not judged. It
+compiles nothing: our own files it gives as text or as a descriptor, all others as they were registered.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import avro.compatibility
 import avro.schema
 
-from worker.formats.schemas import MESSAGES, descriptor, protobuf
+from worker.formats.schemas import MESSAGES, protobuf, serialized
 from worker.settings import RegistrySettings
 
-_TEXTS = {
-    protobuf(kind): base64.b64encode(descriptor(kind).SerializeToString()) for kind in MESSAGES.values()
-}
+_SERIALIZED = {protobuf(kind): serialized(kind) for kind in MESSAGES.values()}
+_TEXTS = {base64_: text for text, base64_ in _SERIALIZED.items()}
 
 
 class _RefusalError(Exception):
@@ -47,7 +46,7 @@ class _Schema(NamedTuple):
     def told(self, wanted: str) -> dict[str, Any]:
         text = self.text
         if wanted == "serialized" and self.kind == "PROTOBUF":
-            text = _TEXTS[text].decode() if text in _TEXTS else text
+            text = _SERIALIZED.get(text, text)
         references = json.loads(self.references)
         said = {"schema": text} if self.kind == "AVRO" else {"schema": text, "schemaType": self.kind}
         return said | ({"references": references} if references else {})
@@ -164,9 +163,8 @@ class LocalRegistry:
 
 
 def _schema(body: Any) -> _Schema:
-    schema = _Schema(
-        body.get("schemaType") or "AVRO", body["schema"], json.dumps(list(body.get("references") or ()))
-    )
+    given, references = body["schema"], json.dumps(list(body.get("references") or ()))
+    schema = _Schema(body.get("schemaType") or "AVRO", _TEXTS.get(given, given), references)
     if schema.kind == "AVRO" and schema.references == "[]":
         try:
             avro.schema.parse(schema.text)

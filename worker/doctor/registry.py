@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from worker.doctor.findings import Finding
 from worker.errors import ConfigurationError, DependencyError
-from worker.formats.opened import label_schema, needed, subject_of
+from worker.formats.opened import label_schema, lookup_labels, needed, subject_of
 from worker.formats.registry import NotThereError, Registry, RegistryAwayError, RejectedError
 from worker.settings import Settings
 
@@ -58,7 +58,7 @@ def _labels(settings: Settings, registry: Registry) -> Finding:
 def _registered_or_fit(settings: Settings, registry: Registry) -> Finding:
     subject, (kind, schema) = subject_of(settings.topics.labels), label_schema(settings.topics)
     with suppress(NotThereError):
-        registry.lookup(subject, kind, schema)
+        lookup_labels(registry, settings.topics, subject)
         return Finding("registry.labels", "ok", f"{subject} has the schema of labels")
     if settings.registry.auto_register == "off":
         return Finding(

@@ -124,31 +124,36 @@ class Schemas(Generic[T]):
                 f"it is of type {stored.type}, and the topic's format is {self._wanted}"
             )
         if self._wanted == "avro":
-            references = [one.schema for _, one in self._references(stored.references, serialized=False)]
+            references = [one.schema for _, one in self._references(stored.references)]
             return avro.reader(stored.schema, references, self._kind)
         schema = stored.schema
         if not protobuf.is_serialized(schema):
             schema = self._registry.schema(number, serialized=True).schema
-        found = {name: one.schema for name, one in self._references(stored.references, serialized=True)}
-        return protobuf.reader(schema, found, self._kind)
+        files = {
+            one.name: found.schema
+            if protobuf.is_serialized(found.schema)
+            else self._registry.version(one.subject, one.version, serialized=True).schema
+            for one, found in self._references(stored.references)
+        }
+        return protobuf.reader(schema, files, self._kind)
 
     def _references(
-        self, references: list[Reference], *, serialized: bool, seen: dict[str, None] | None = None
-    ) -> Iterator[tuple[str, Stored]]:
+        self, references: list[Reference], seen: set[str] | None = None
+    ) -> Iterator[tuple[Reference, Stored]]:
         """What a schema takes from others, each behind all that it takes itself, and once."""
-        seen = {} if seen is None else seen
+        seen = set() if seen is None else seen
         for one in references:
             if one.name in seen:
                 continue
             if len(seen) >= _MOST_REFERENCES:
                 raise UnusableSchemaError(f"it needs more than {_MOST_REFERENCES} other schemas")
-            seen[one.name] = None
+            seen.add(one.name)
             try:
-                stored = self._registry.version(one.subject, one.version, serialized=serialized)
+                stored = self._registry.version(one.subject, one.version)
             except NotThereError as error:
                 raise UnusableSchemaError(f"{one.name}, which it needs, is not in the registry") from error
-            yield from self._references(stored.references, serialized=serialized, seen=seen)
-            yield one.name, stored
+            yield from self._references(stored.references, seen)
+            yield one, stored
 
 
 def _bad(kind: str, reason: str) -> Callable[[bytes], Any]:

@@ -35,10 +35,25 @@ def needed(topics: TopicSettings) -> bool:
 
 
 def label_schema(topics: TopicSettings) -> tuple[SchemaType, str]:
-    """The type and text of the schema of labels, as they are registered."""
+    """The type and the schema of labels, as the worker registers them."""
     if topics.label_format == "avro":
         return "AVRO", msgspec.json.encode(schemas.avro(Label)).decode()
-    return "PROTOBUF", schemas.protobuf(Label)
+    return "PROTOBUF", schemas.serialized(Label)
+
+
+def lookup_labels(registry: Registry, topics: TopicSettings, subject: str) -> int:
+    """The id of the labels' schema, in whichever way it was registered.
+
+    Raises:
+        NotThereError: it is not.
+    """
+    kind, schema = label_schema(topics)
+    try:
+        return registry.lookup(subject, kind, schema)
+    except NotThereError:
+        if kind == "AVRO":
+            raise
+    return registry.lookup(subject, kind, schemas.protobuf(Label))  # by hand, as text
 
 
 def subject_of(topic: str) -> str:
@@ -160,12 +175,11 @@ class Formats:
         """The id of the labels' schema."""
         assert self._registry is not None  # noqa: S101
         subject, wanted = subject_of(topic), self._settings.topics.label_format
-        kind, schema = label_schema(self._settings.topics)
         printed = f"what `moodstream topics contract --message label --format {wanted}` prints"
         try:
             if self._settings.registry.auto_register == "on":
-                return self._registry.register(subject, kind, schema)
-            return self._registry.lookup(subject, kind, schema)
+                return self._registry.register(subject, *label_schema(self._settings.topics))
+            return lookup_labels(self._registry, self._settings.topics, subject)
         except NotThereError:
             problem = (
                 f"registry.auto_register=off: {subject} has not got the schema of labels: register {printed},"
