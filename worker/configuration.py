@@ -35,25 +35,9 @@ def load(flags: Mapping[str, str] | None = None, env: Mapping[str, str] | None =
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise ConfigurationError([*problems, *_explain(error)]) from None
-    problems += _across(settings)
     if problems:
         raise ConfigurationError(problems)
     return settings
-
-
-def _across(settings: Settings) -> list[str]:
-    """What is wrong between sections, each of which is right by itself."""
-    topics = settings.topics
-    wanting = [f"topics.input_formats ({topic}={kind})" for topic, kind in topics.format_of.items()]
-    if topics.label_format != "json":
-        wanting.append(f"topics.label_format={topics.label_format}")
-    if not wanting or settings.registry.url is not None:
-        return []
-    example = known()["registry.url"].examples[0]
-    return [
-        f"registry.url ({ENV_PREFIX}REGISTRY__URL): {', '.join(wanting)} cannot be without a schema registry;"
-        f" accepted, for example: {example}"
-    ]
 
 
 def known() -> dict[str, Any]:

@@ -330,6 +330,27 @@ def test_a_subject_that_does_not_take_our_schema_is_named(server: LocalRegistry)
         formats(settings(server)).encoder("labels", lambda: True)
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"topics.input_formats": "tweets=avro"}, "topics.input_formats (tweets=avro)"),
+        ({"topics.label_format": "protobuf"}, "topics.label_format=protobuf"),
+    ],
+)
+def test_formats_without_a_registry_are_refused_with_an_accepted_value(
+    flags: dict[str, str], told: str
+) -> None:
+    problem = (
+        f"registry.url (MOODSTREAM_REGISTRY__URL): {told} cannot be without a schema registry; accepted, for"
+        " example: http://schema-registry:8081"
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        formats(load(flags, {}))
+    assert str(caught.value) == problem
+    [finding] = doctor.look(load(flags, {}))
+    assert (finding.state, finding.said) == ("fault", problem)
+
+
 def test_a_role_waits_for_the_registry_until_it_is_told_to_stop(server: LocalRegistry) -> None:
     server.stop()
     left = iter([True] * 5 + [False])
@@ -475,7 +496,7 @@ def locked(server: LocalRegistry) -> None:
         (
             lambda _: None,
             {"registry__ssl_ca_location": "/nowhere.pem"},
-            "registry.tls",
+            "registry.settings",
             "registry.ssl_ca_location",
             False,
         ),
@@ -491,7 +512,7 @@ def test_the_doctor_says_what_to_do(
 ) -> None:
     break_it(server)
     given = settings(server, "avro", **more)
-    if check == "registry.tls":
+    if check == "registry.settings":
         given = settings(server, "avro", **more, registry__url=server.url.replace("http:", "https:"))
     state, said, is_away = looked(given)[check]
     assert (state, is_away) == ("fault", away)

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from worker.doctor.findings import Finding
 from worker.errors import ConfigurationError, DependencyError
-from worker.formats.opened import label_schema, lookup_labels, needed, subject_of
+from worker.formats.opened import check, label_schema, lookup_labels, needed, subject_of
 from worker.formats.registry import NotThereError, Registry, RegistryAwayError, RejectedError
 from worker.settings import Settings
 
@@ -19,10 +19,11 @@ def look(settings: Settings) -> Iterator[Finding]:
     if not needed(settings.topics):
         return
     try:
+        check(settings)
         registry = Registry(settings.registry)
         types = registry.types()
     except ConfigurationError as error:
-        yield from (Finding("registry.tls", "fault", problem) for problem in error.problems)
+        yield from (Finding("registry.settings", "fault", problem) for problem in error.problems)
         return
     except DependencyError as error:
         yield Finding("registry.login", "fault", error.reason, away=True)

@@ -34,6 +34,25 @@ def needed(topics: TopicSettings) -> bool:
     return bool(topics.format_of) or topics.label_format != "json"
 
 
+def check(settings: Settings) -> None:
+    """See that a registry is named where one is needed; not as settings are read, for most commands ask none.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    topics = settings.topics
+    wanting = [f"topics.input_formats ({topic}={kind})" for topic, kind in topics.format_of.items()]
+    if topics.label_format != "json":
+        wanting.append(f"topics.label_format={topics.label_format}")
+    if wanting and settings.registry.url is None:
+        raise ConfigurationError(
+            [
+                f"registry.url (MOODSTREAM_REGISTRY__URL): {', '.join(wanting)} cannot be without a schema"
+                " registry; accepted, for example: http://schema-registry:8081"
+            ]
+        )
+
+
 def label_schema(topics: TopicSettings) -> tuple[SchemaType, str]:
     """The type and the schema of labels, as the worker registers them."""
     if topics.label_format == "avro":
@@ -78,8 +97,10 @@ class Formats:
         With `wait_s` what reads waits for it too, so many seconds each time, and raises DependencyError then.
 
         Raises:
-            ConfigurationError: a library is not installed, or a certificate cannot be read.
+            ConfigurationError: no registry is named, a library is not installed, or a certificate cannot be
+                read.
         """
+        check(settings)
         self._settings = settings
         self._clock = clock
         self._metrics = metrics

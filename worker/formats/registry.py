@@ -94,7 +94,7 @@ class Registry:
         Raises:
             ConfigurationError: a certificate cannot be read.
         """
-        assert settings.url is not None  # noqa: S101 - `load` sees to it
+        assert settings.url is not None  # noqa: S101 - `opened.check` sees to it
         self._settings = settings
         self._url = settings.url
         self._files = tls.files_of(settings)

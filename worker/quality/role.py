@@ -45,6 +45,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
     """
     quality = settings.quality
     health = Health(clock, quality.stall_s, ("kafka", "assignment", "judgements"))
+    formats = Formats(settings, clock=clock, metrics=metrics, health=health)
     board = Board()
     with ExitStack() as closing:
         folder = closing.enter_context(tempfile.TemporaryDirectory(prefix="moodstream-quality-"))
@@ -64,7 +65,6 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
         kafka = Dependency("kafka", clock, metrics, health)
         if not _topics_are_there(settings, probe, kafka, health, stop):
             return
-        formats = Formats(settings, clock=clock, metrics=metrics, health=health)
 
         def go_on() -> bool:
             health.beat()

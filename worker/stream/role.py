@@ -76,6 +76,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
     """
     worker = settings.worker
     health = Health(clock, worker.stall_s, ("model", "kafka", "assignment"))
+    formats = Formats(settings, clock=clock, metrics=metrics, health=health)
 
     def keep_waiting() -> bool:
         health.beat()  # waiting for Kafka is no reason to be restarted
@@ -88,7 +89,6 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
         metrics.gauge(m.MODEL_INFO).labels(classifier.name, classifier.runtime).set(1)
         metrics.gauge(m.MODEL_LOADED).set(1)
         health.set("model", True)
-        formats = Formats(settings, clock=clock, metrics=metrics, health=health)
         encode = formats.encoder(settings.topics.labels, keep_waiting)
         if encode is None or not formats.wait(keep_waiting):
             log.warning("stopped before the schema registry was there")
