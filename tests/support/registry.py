@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -55,9 +56,10 @@ class _Schema(NamedTuple):
 class LocalRegistry:
     """Schemas and who has them. `stop` and `start` keep them, and the address."""
 
-    def __init__(self, *, login: str | None = None) -> None:
-        """`login`: `user:password` that every request must bring."""
+    def __init__(self, *, login: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+        """`login`: `user:password` that every request must bring. `tls`: what it speaks https with."""
         self.login = login
+        self._tls = tls
         self.asked: list[str] = []
         """Method and path of every request."""
         self.failing: tuple[int, str] | None = None
@@ -72,7 +74,7 @@ class LocalRegistry:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self._port}"
 
     @property
     def settings(self) -> RegistrySettings:
@@ -81,6 +83,8 @@ class LocalRegistry:
     def start(self) -> None:
         server = _Server(("127.0.0.1", self._port), _Handler)
         server.registry = self
+        if self._tls is not None:
+            server.socket = self._tls.wrap_socket(server.socket, server_side=True)
         self._port = server.server_port
         self._server = server
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -263,8 +267,8 @@ def _basic(login: str) -> str:
 
 
 @contextmanager
-def local_registry(*, login: str | None = None) -> Iterator[LocalRegistry]:
-    registry = LocalRegistry(login=login)
+def local_registry(*, login: str | None = None, tls: ssl.SSLContext | None = None) -> Iterator[LocalRegistry]:
+    registry = LocalRegistry(login=login, tls=tls)
     try:
         yield registry
     finally:

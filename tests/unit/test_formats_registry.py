@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.label_source import TOPIC, FakeSource
 from tests.support.labels import NOON, counted, label
 from tests.support.registry import LocalRegistry, local_registry
@@ -203,6 +206,23 @@ def test_a_registry_that_refuses_us_ends_the_role_and_no_secret_is_told(server: 
     assert "wrong-secret" not in str(caught.value)
     number = server.register("a-value", json.dumps(SCHEMA))
     assert World(server, username="ann", password="right").read(value(number)).id == 1
+
+
+def test_a_certificate_that_cannot_be_trusted_ends_the_role(tmp_path: Path) -> None:
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    pair = authority.issue("registry")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pair.certificate, pair.key)
+    with local_registry(tls=tls) as server:
+        number = server.register("a-value", json.dumps(SCHEMA))
+        trusting = World(server, ssl_ca_location=authority.certificate)
+        assert trusting.read(value(number)).id == 1
+        for strange in (World(server), World(server, ssl_ca_location=stranger.certificate)):
+            with pytest.raises(DependencyError, match=r"registry\.ssl_ca_location"):
+                strange.read(value(number))
+        server.stop()
+        with pytest.raises(RegistryAwayError):
+            World(server, ssl_ca_location=authority.certificate).read(value(number))
 
 
 # Records that wait
