@@ -15,7 +15,7 @@ import fastavro
 import msgspec
 import pytest
 from click.testing import CliRunner
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2, wrappers_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -245,9 +245,10 @@ def text_of(file: Any) -> str:
 
 def message_class(file: Any, name: str = "p.Post") -> Any:
     pool = descriptor_pool.DescriptorPool()
-    known = descriptor_pb2.FileDescriptorProto()
-    timestamp_pb2.DESCRIPTOR.CopyToProto(known)
-    pool.Add(known)
+    for module in (timestamp_pb2, wrappers_pb2):
+        known = descriptor_pb2.FileDescriptorProto()
+        module.DESCRIPTOR.CopyToProto(known)
+        pool.Add(known)
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
 
@@ -270,6 +271,29 @@ def test_a_protobuf_post_of_our_file_may_have_either_id() -> None:
         message.created_at.FromDatetime(NOW)
         found = read_protobuf(file, message.SerializeToString())
         assert found == Post(id=wanted, text="x", created_at=NOW)
+
+
+def test_what_may_be_absent_is_so_where_it_is_zero_and_cannot_say_more() -> None:
+    def more(message: Any) -> None:
+        for name, number, kind in (
+            ("author_id", 12, ".google.protobuf.Int64Value"),
+            ("source", 13, ".google.protobuf.StringValue"),
+        ):
+            message.field.add(
+                name=name, number=number, type=FIELD.TYPE_MESSAGE, type_name=kind, label=FIELD.LABEL_OPTIONAL
+            )
+
+    file = file_of(*POST_FIELDS, ("created_at", 11, FIELD.TYPE_DOUBLE), more=more)
+    file.dependency.append("google/protobuf/wrappers.proto")
+    post = message_class(file)
+    body = post(id=9, text="x").SerializeToString()
+    assert read_protobuf(file, body) == Post(id=9, text="x")
+    message = post(id=9, text="x", created_at=1_777_919_401.5)
+    message.author_id.value = 0
+    message.source.value = "web"
+    assert read_protobuf(file, message.SerializeToString()) == Post(
+        id=9, text="x", created_at=1_777_919_401.5, author_id=0, source="web"
+    )
 
 
 def test_empty_fields_that_cannot_say_more_are_absent() -> None:
@@ -383,8 +407,19 @@ def test_a_label_comes_back_as_it_was(kind: str, label: Label) -> None:
     assert read(HEADER + write(label)) == wanted
 
 
+LISTS = record(
+    ("id", ["string", "long"]),
+    (
+        "tags",
+        {"type": "array", "items": record(("a", ["null", {"type": "map", "values": "bytes"}]), name="Tag")},
+    ),
+    ("price", {"type": "bytes", "logicalType": "decimal", "precision": 4}),
+    ("kind", {"type": "enum", "name": "Kind", "symbols": ["A"]}),
+    ("text", "string"),
+)
 READERS: dict[str, Callable[[bytes], Post]] = {
     "avro": avro.reader(AVRO_POST, [], Post),
+    "avro with lists": avro.reader(json.dumps(LISTS), [], Post),
     "protobuf": protobuf.reader(text_of(schemas.descriptor(Post)), {}, Post),
 }
 

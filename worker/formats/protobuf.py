@@ -203,7 +203,7 @@ def _fields(found: Descriptor, kind: type[msgspec.Struct]) -> _Get:
     """From a message to what `msgspec.convert` takes."""
     there = {field.name: field for field in found.fields}
     getters = [
-        (field.encode_name, _getter(there[name], inspect.type_info(field.type)))
+        (field.encode_name, _getter(there[name], inspect.type_info(field.type), needed=field.required))
         for field in msgspec.structs.fields(kind)
         for name in (field.encode_name, f"{field.encode_name}{NUMBER}")
         if name in there
@@ -215,8 +215,11 @@ def _fields(found: Descriptor, kind: type[msgspec.Struct]) -> _Get:
     return taken
 
 
-def _getter(field: FieldDescriptor, wanted: inspect.Type) -> _Get:
-    """One field's value. A text or a number that cannot say whether it is there is not where it is empty."""
+def _getter(field: FieldDescriptor, wanted: inspect.Type, *, needed: bool) -> _Get:
+    """One field's value. One that cannot say whether it is there is absent where it is empty or zero.
+
+    But for a probability that is `needed`, which may well be zero.
+    """
     name = field.name
     if field.is_repeated:
         raise UnusableSchemaError(f"its field {name} is a list")
@@ -224,7 +227,7 @@ def _getter(field: FieldDescriptor, wanted: inspect.Type) -> _Get:
         return _part(field, wanted)
     if field.has_presence:
         return lambda message: getattr(message, name) if message.HasField(name) else _ABSENT
-    if field.cpp_type in (field.CPPTYPE_DOUBLE, field.CPPTYPE_FLOAT):
+    if needed and field.cpp_type in (field.CPPTYPE_DOUBLE, field.CPPTYPE_FLOAT):
         return lambda message: getattr(message, name)
     return lambda message: getattr(message, name) or _ABSENT
 
