@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
+from pydantic import SecretStr
 
 from tests.support.certificates import Authority
 from tests.support.label_source import TOPIC, FakeSource
 from tests.support.labels import NOON, counted, label
 from tests.support.registry import LocalRegistry, local_registry
 from tests.unit.test_formats import avro_value, kind_of, record
+from worker.cli import cli
 from worker.clock import ManualClock
 from worker.configuration import load
 from worker.dependency import Dependency
@@ -29,6 +33,8 @@ from worker.formats.registry import Registry, RegistryAwayError
 from worker.metrics import Metrics
 from worker.quality import lookup
 from worker.settings import Format, RegistrySettings, Settings
+from worker.sources import webhook
+from worker.sources.hooks import Hook, Signature
 from worker.stream.memory import MemoryLog, MemorySource
 from worker.stream.schema_source import SchemaSource
 from worker.trends.counting import CountedLabel
@@ -394,6 +400,19 @@ def test_a_command_waits_for_the_registry_for_so_long(server: LocalRegistry) -> 
     with pytest.raises(DependencyError, match="registry"):
         read(value(1))
     assert 30 <= clock.time() - began < 40
+
+
+def test_sources_write_no_json_into_a_topic_of_another_format(tmp_path: Path) -> None:
+    file = tmp_path / "posts.jsonl"
+    file.write_text('{"id": 1, "text": "x"}')
+    flags = ["--set", "topics.input_formats=tweets=avro", "--bootstrap", "127.0.0.1:1"]
+    ended = CliRunner().invoke(cli, ["send", str(file), *flags])
+    assert isinstance(ended.exception, ConfigurationError)
+    assert "tweets is avro, and sources write JSON" in str(ended.exception)
+    hook = Hook("zendesk", "tweets", Signature.ZENDESK, SecretStr("s" * 32))
+    given = load({"topics.input_formats": "tweets=avro"}, {})
+    with pytest.raises(ConfigurationError, match="sources write JSON"):
+        webhook.run(given, Metrics(), ManualClock(), threading.Event(), hooks={"zendesk": hook})
 
 
 # Who reads labels

@@ -64,7 +64,7 @@ class Loop:
 
         `queue`: texts that it answers too. `decode`: what a record holds; JSON where not given.
         """
-        self._decoded = decode
+        self._entry = _entry_of(decode)
         self._source = source
         self._publisher = publisher
         self._serving = model
@@ -158,7 +158,8 @@ class Loop:
         if not records:
             return []
         with self._meter.step("decode"):
-            entries = [_entry(record, self._decoded) for record in records]
+            entry = self._entry
+            entries = [entry(record) for record in records]
             prepare(self._serving, entries)
         self._meter.took(entries, self._serving.was_cut)
         return entries
@@ -234,12 +235,19 @@ class Loop:
                 self._publish(answered)
 
 
-def _entry(record: Record, decode: Decode) -> Entry:
-    try:
-        what = decode(record)
-        if isinstance(what, Post):
-            return Entry(record, what, written_at(what, record))
-    except BadRecordError as error:
-        error.__context__ = None  # what it was raised over, and its frames: some KB until the batch is done
-        return Entry(record, error.with_traceback(None))
-    return Entry(record, what)
+def _entry_of(decode: Decode) -> Callable[[Record], Entry]:
+    """What makes a record an entry. Bound once: an argument more a record would be felt."""
+
+    def entry(record: Record) -> Entry:
+        try:
+            what = decode(record)
+            if isinstance(what, Post):
+                return Entry(record, what, written_at(what, record))
+        except BadRecordError as error:
+            error.__context__ = (
+                None  # what it was raised over, and its frames: some KB until the batch is done
+            )
+            return Entry(record, error.with_traceback(None))
+        return Entry(record, what)
+
+    return entry
