@@ -115,7 +115,15 @@ def test_an_unknown_schema_is_a_bad_record_and_asked_for_again_later(
     assert number == 1
     assert kind_of(lambda: world.read(value(1))) == "unknown_schema"
     world.clock.sleep(31)
+    assert kind_of(lambda: world.read(value(1))) == "unknown_schema"  # between two looks nobody asks
     world.read.resolve(1)
+    assert world.read(value(1)).id == 1
+
+
+def test_who_resolves_nothing_asks_again_too(world: World, server: LocalRegistry) -> None:
+    assert kind_of(lambda: world.read(value(1))) == "unknown_schema"
+    server.register("a-value", json.dumps(SCHEMA))
+    world.clock.sleep(61)
     assert world.read(value(1)).id == 1
 
 

@@ -32,6 +32,9 @@ Read = Callable[[bytes], T]
 
 _ASK_AGAIN_S = 30.0
 """After this time an id that was unknown or unusable is asked for once more: it may be registered by then."""
+_SOON_S = 30.0
+"""So long after that a reader asks by itself; who resolves before reading has asked by then."""
+_FOR_GOOD = float("inf")
 _MOST_REFERENCES = 64
 _TYPES = {"avro": "AVRO", "protobuf": "PROTOBUF"}
 
@@ -79,7 +82,9 @@ class Schemas(Generic[T]):
             DependencyError: the registry refuses us.
         """
         number = schema_id(value)
-        entry = self._known.get(number) or self._ask(number)
+        entry = self._known.get(number)
+        if entry is None or (entry.until != _FOR_GOOD and self._clock.monotonic() >= entry.until + _SOON_S):
+            entry = self._ask(number)
         return entry.read(value)
 
     def resolve(self, number: int) -> None:
@@ -99,7 +104,7 @@ class Schemas(Generic[T]):
     def _ask(self, number: int) -> _Entry[T]:
         if not self._dependency.due:
             raise RegistryAwayError("the schema registry is away")
-        until = float("inf")
+        until = _FOR_GOOD
         try:
             read, outcome = self._reader(self._registry.schema(number), number), "usable"
         except NotThereError:
