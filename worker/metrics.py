@@ -65,6 +65,12 @@ CONSUMER_LAG_SECONDS = _gauge(
     "topic",
     "partition",
 )
+SCHEMAS = _counter(
+    "schemas_fetched",
+    "Schemas that the registry was asked for by their ids: usable, unusable (nothing can be read with it) or "
+    "unknown (it has none of that id).",
+    "outcome",
+)
 ASSIGNED = _gauge("assigned_partitions", "Partitions this instance reads.")
 REBALANCES = _counter("rebalances", "Changes of the assignment.", "kind")
 TRACING_SPANS = _counter(

@@ -1,4 +1,4 @@
-"""TLS towards Kafka and Redis: the files of the settings, and what is wrong with a handshake.
+"""TLS towards Kafka, Redis and the schema registry: the settings' files, and what is wrong with a handshake.
 
 librdkafka says of every certificate that it does not take that it "could not be verified". OpenSSL knows why:
 expired, issued by an unknown authority, for another host. So where a handshake fails, it is done once more
@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from worker.errors import ConfigurationError
 from worker.hidden import opened
-from worker.settings import KafkaSettings, RedisSettings
+from worker.settings import KafkaSettings, RedisSettings, RegistrySettings
 
 _ANSWER_S = 3.0
 _ALERT_S = 0.5
@@ -34,10 +34,12 @@ class Files:
     key_password: SecretStr | None = None
 
 
-def files_of(settings: KafkaSettings | RedisSettings) -> Files | None:
+def files_of(settings: KafkaSettings | RedisSettings | RegistrySettings) -> Files | None:
     """The files that settings name; `None` where they do not ask for TLS."""
     if isinstance(settings, KafkaSettings):
         section, wanted = "kafka", settings.security_protocol in ("ssl", "sasl_ssl")
+    elif isinstance(settings, RegistrySettings):
+        section, wanted = "registry", (settings.url or "").startswith("https://")
     else:
         section, wanted = "redis", settings.url.startswith("rediss://")
     if not wanted:

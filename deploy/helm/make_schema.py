@@ -14,7 +14,7 @@ from typing import Any
 from worker.settings import Settings
 
 SCHEMA = Path(__file__).parent / "moodstream" / "values.schema.json"
-USER_NAMES = {("kafka", "sasl_username"), ("redis", "username")}
+USER_NAMES = {("kafka", "sasl_username"), ("redis", "username"), ("registry", "username")}
 """No secrets, but often kept beside the password."""
 OURS = {("worker", "instance_id")}
 """Given by the chart: one value for several workers would let them fence each other."""
@@ -164,6 +164,7 @@ def network_policy() -> Schema:
         kafka=section(to=PEERS, ports={"type": "array", "items": PORT}),
         redis=section(to=PEERS, ports={"type": "array", "items": PORT}),
         tracing=section(to=PEERS),
+        registry=section(to=PEERS, ports={"type": "array", "items": PORT}),
         prometheus=section(**{"from": PEERS}),
         clients=section(**{"from": PEERS}),
         https=section(to=PEERS),
@@ -186,7 +187,7 @@ def definitions() -> Schema:
         "settings": settings,
         "secrets": secrets,
         "secret": section(("existingSecret", "key"), existingSecret=NAME, key=NAME),
-        "tls": section(kafka=certificates, redis=certificates),
+        "tls": section(kafka=certificates, redis=certificates, registry=certificates),
         "image": section(repository=TEXT, tag=TEXT, pullPolicy={"enum": ["Always", "IfNotPresent", "Never"]}),
         "quantities": {"type": "object", "additionalProperties": quantity},
         "topologySpread": {"type": "array", "items": spread},

@@ -32,7 +32,11 @@ SECRETS = {
     if "SecretStr" in str(field.annotation)
 }
 PROBES = {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"}
-USER_NAMES = {"MOODSTREAM_KAFKA__SASL_USERNAME", "MOODSTREAM_REDIS__USERNAME"}
+USER_NAMES = {
+    "MOODSTREAM_KAFKA__SASL_USERNAME",
+    "MOODSTREAM_REDIS__USERNAME",
+    "MOODSTREAM_REGISTRY__USERNAME",
+}
 SECTION = {"worker": "worker", "trends": "trends", "quality": "quality", "source": "source"}
 LEAST: dict[str, Any] = {
     "settings": {"kafka": {"bootstrap_servers": "kafka:9092"}, "redis": {"url": "redis://redis:6379/0"}}
@@ -152,9 +156,11 @@ def test_the_production_set_uses_every_secret_that_a_pod_of_it_may_have() -> Non
         for variable in container(pod)["env"]
         if "valueFrom" in variable
     }
-    elsewhere = {  # keys without a password, roles whose HTTP changes nothing, an extra that the image lacks
+    elsewhere = {  # keys without a password, roles whose HTTP changes nothing; registry, traces: see below
         "MOODSTREAM_KAFKA__SSL_KEY_PASSWORD",
         "MOODSTREAM_REDIS__SSL_KEY_PASSWORD",
+        "MOODSTREAM_REGISTRY__PASSWORD",
+        "MOODSTREAM_REGISTRY__SSL_KEY_PASSWORD",
         "MOODSTREAM_WORKER__HTTP__TOKEN",
         "MOODSTREAM_SOURCE__HTTP__TOKEN",
         "MOODSTREAM_TRACING__HEADERS",
@@ -293,6 +299,33 @@ class TestValues:
             assert role(pod).drain_s == getattr(usual, section).drain_s
             assert told(pod).topics.inputs == usual.topics.inputs
         assert told(pods(render(None, LEAST))["worker"]).topics.partitions == usual.topics.partitions
+
+    def test_a_schema_registry_is_told_to_who_reads_or_writes_labels(self) -> None:
+        values = {
+            "settings": {
+                "registry": {"url": "https://registry:8085"},
+                "topics": {"label_format": "avro", "input_formats": ["tweets=avro"]},
+            },
+            "secrets": {
+                "registry": {
+                    name: {"existingSecret": "moodstream-registry", "key": name}
+                    for name in ("username", "password")
+                }
+            },
+            "tls": {"registry": {"existingSecret": "moodstream-registry-ca"}},
+            "networkPolicy": {"enabled": True},
+        }
+        made = render("small", values)
+        policies = of_kind(made, "NetworkPolicy")
+        for name, pod in pods(made).items():
+            asks = "REGISTRY" in {one.split("_")[1] for one in environment(pod)}
+            assert asks == (container(pod)["name"] in {"worker", "trends", "quality", "doctor"}), name
+            if asks:
+                assert told(pod).registry.ssl_ca_location == Path("/etc/moodstream/registry/ca.crt")
+                assert told(pod).registry.password is not None
+        for name, policy in policies.items():
+            ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+            assert (8085 in ports) == (name in {"worker", "trends", "quality", "doctor"}), name
 
     def test_certificates_are_where_the_settings_say(self) -> None:
         trends = of_set("production", "trends")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 
 from worker.errors import BadRecordError
 from worker.stream.batch import Batch, Entry
+from worker.stream.cloud_events import Events
 from worker.stream.decode import Deletion
 from worker.stream.outcome import Destination, outgoing
 from worker.types import MAX_LABEL_TEXT, Classified, Label, Post, Record
@@ -65,6 +67,28 @@ def test_each_record_has_its_outcome_in_order() -> None:
 
     decoded = msgspec.json.decode(neutral.value or b"", type=Label)
     assert (decoded.id, decoded.source, decoded.label, decoded.score) == (9, "tweets", "neutral", 0.25)
+
+
+def test_labels_may_be_cloud_events_and_written_otherwise() -> None:
+    """Its Kafka protocol binding, binary mode; ids are those of the inputs, whenever they are labelled."""
+    batch = Batch([entry(0, Post(id="a", text="x")), entry(1, Deletion(b"k1"), None)])
+    to = replace(TO, encode=lambda label: str(label.id).encode(), events=Events("/moods", "text/plain"))
+    label, tombstone = outgoing(batch, answer(1), to, NOW)
+    assert label.value == b"a"
+    attributes = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"tweets/2/0"),
+        ("ce_source", b"/moods"),
+        ("ce_type", b"moodstream.label"),
+        ("ce_time", b"2024-01-01T00:00:00+00:00"),
+    ]
+    assert label.headers == [*attributes, ("content-type", b"text/plain")]
+    headers = dict(tombstone.headers)
+    assert tombstone.value is None
+    assert "content-type" not in headers
+    assert (headers["ce_id"], headers["ce_type"]) == (b"tweets/2/1", b"moodstream.label.deleted")
+    assert headers["moodstream.input"] == b"tweets/2/1"
+    assert outgoing(batch, answer(1), TO, NOW)[0].headers == []
 
 
 @pytest.mark.parametrize("labels", [(), (1, 1)])

@@ -152,6 +152,22 @@ def test_settings_do_not_change() -> None:
             "weights names what is none of the inputs: feedbak",
         ),
         (
+            {"MOODSTREAM_TOPICS__INPUT_FORMATS": "feedbak=avro"},
+            "input_formats names what is none of the inputs: feedbak",
+        ),
+        (
+            {"MOODSTREAM_TOPICS__INPUT_FORMATS": "tweets=xml"},
+            "accepted, for example: tweets=avro,feedback=protobuf",
+        ),
+        (
+            {"MOODSTREAM_REGISTRY__URL": f"http://user:{PASSWORD}@registry:8081"},
+            "registry.url (MOODSTREAM_REGISTRY__URL): an http(s)://host:port",
+        ),
+        (
+            {"MOODSTREAM_REGISTRY__PASSWORD": PASSWORD},
+            "username and password go together",
+        ),
+        (
             {"MOODSTREAM_WORKER__MAX_POLL_INTERVAL_MS": "5000"},
             "max_poll_interval_ms cannot be shorter than session_timeout_ms",
         ),

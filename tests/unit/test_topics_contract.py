@@ -66,6 +66,27 @@ def test_names_of_the_settings_are_the_ones_told() -> None:
     assert found["servers"]["kafka"] == {"host": "k:1", "protocol": "kafka-secure"}
 
 
+def test_topics_in_other_formats_say_so() -> None:
+    flags = {
+        "topics.input_formats": "tweets=avro",
+        "topics.label_format": "protobuf",
+        "registry.url": "http://r:1",
+        "worker.cloud_events": "on",
+    }
+    found = asyncapi(load(flags=flags, env={}), "1")
+    assert set(found["channels"]["tweets"]["messages"]) == {"postAvro", "deletion"}
+    assert set(found["channels"]["feedback"]["messages"]) == {"post", "deletion"}
+    assert set(found["channels"]["emotion-labels"]["messages"]) == {"labelProtobuf", "deletion"}
+    post, label = (found["components"]["messages"][name] for name in ("postAvro", "labelProtobuf"))
+    assert post["payload"]["schemaFormat"].startswith("application/vnd.apache.avro+json")
+    assert post["payload"]["schema"]["name"] == "Post"
+    assert label["contentType"] == "application/protobuf"
+    assert "message Label {" in label["payload"]["schema"]
+    assert label["bindings"]["kafka"]["schemaIdPayloadEncoding"] == "confluent"
+    assert "ce_id" in label["headers"]["required"]
+    assert "headers" not in post
+
+
 MESSAGES: dict[str, msgspec.Struct] = {
     "label": Label(
         id=1, source="web", label="joy", score=0.9, scores=Scores(0.0, 0.9, 0.1, 0.0, 0.0, 0.0), neutral=0.1,

@@ -3,6 +3,7 @@
     findings    what one look found
     kafka       brokers, topics, permissions, groups
     redis       server, permissions, settings, clock
+    registry    the schema registry, where one is needed
     machine     the model, the GPU, the addresses of the roles
     commands    all looks in order, for people and for machines
 

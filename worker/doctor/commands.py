@@ -19,7 +19,7 @@ _SIGNS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "fault": ("✗", "red
 
 def examine(settings: Settings, roles: Sequence[str], *, wait_s: float, clock: Clock) -> Iterator[Finding]:
     """All looks that these roles make necessary, as they are done; what is nearest first."""
-    from worker.doctor import kafka, machine, redis
+    from worker.doctor import kafka, machine, redis, registry
 
     yield from machine.limits()
     yield from machine.addresses(settings, roles)
@@ -27,6 +27,7 @@ def examine(settings: Settings, roles: Sequence[str], *, wait_s: float, clock: C
         yield from machine.model(settings)
     if "trends" in roles:
         yield from redis.look(settings, clock)
+    yield from registry.look(settings)
     yield from kafka.look(settings, roles, wait_s=wait_s, clock=clock)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from worker.clock import Clock
 from worker.errors import BadRecordError, DependencyError, UnansweredError
+from worker.formats.registry import RegistryAwayError
 from worker.quality.correction import LabelRef
 from worker.settings import KafkaSettings
 from worker.stream.connection import client_logger, librdkafka
@@ -34,8 +36,8 @@ class LabelLookup(Protocol):
         Raises:
             BadRecordError: `label_gone` (deleted by the topic's retention), `no_such_label` (nothing that
                 was committed lies there), `label_deleted` (a tombstone), `label_unreadable`.
-            UnansweredError: Kafka did not answer in time: ask again.
-            DependencyError: Kafka refuses us for good.
+            UnansweredError: Kafka or the schema registry did not answer in time: ask again.
+            DependencyError: Kafka or the schema registry refuses us for good.
         """
         ...
 
@@ -47,9 +49,19 @@ class KafkaLabelLookup:
     """
 
     def __init__(
-        self, kafka: KafkaSettings, group_id: str, clock: Clock, *, within_s: float = _WITHIN_S
+        self,
+        kafka: KafkaSettings,
+        group_id: str,
+        clock: Clock,
+        *,
+        within_s: float = _WITHIN_S,
+        read: Callable[[bytes], Label] = _DECODE,
     ) -> None:
-        """`group_id`: of a group that we may read; librdkafka wants one, and asks for its coordinator."""
+        """`group_id`: of a group that we may read; librdkafka wants one, and asks for its coordinator.
+
+        `read`: what a label is written in; JSON where not given.
+        """
+        self._read = read
         self._clock = clock
         self._within_s = within_s
         self._partitions: dict[str, int] = {}
@@ -79,7 +91,7 @@ class KafkaLabelLookup:
     def read(self, ref: LabelRef) -> Label:
         if not 0 <= ref.partition < self._partition_count(ref):
             raise _nothing()
-        return _label(self._record(ref))
+        return _label(self._record(ref), self._read)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -166,11 +178,13 @@ def _nothing() -> BadRecordError:
     return BadRecordError("no_such_label", "no committed label lies at label_ref")
 
 
-def _label(message: Message) -> Label:
+def _label(message: Message, read: Callable[[bytes], Label]) -> Label:
     value = message.value()
     if value is None:
         raise BadRecordError("label_deleted", "the post at label_ref was deleted")
     try:
-        return _DECODE(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return read(value)
+    except RegistryAwayError as error:
+        raise UnansweredError(str(error)) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, BadRecordError) as error:
         raise BadRecordError("label_unreadable", "what lies at label_ref is not a label") from error

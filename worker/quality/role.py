@@ -18,6 +18,7 @@ from pathlib import Path
 from worker.clock import Clock
 from worker.dependency import Dependency
 from worker.errors import ConfigurationError, UnansweredError
+from worker.formats.opened import Formats
 from worker.metrics import Metrics
 from worker.process import Stop
 from worker.quality.api import Board, quality_router
@@ -25,6 +26,7 @@ from worker.quality.lookup import KafkaLabelLookup
 from worker.quality.probe import Probe
 from worker.quality.service import Service
 from worker.settings import Settings
+from worker.types import Label
 from worker.web.health import Health
 from worker.web.server import serve
 
@@ -43,6 +45,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
     """
     quality = settings.quality
     health = Health(clock, quality.stall_s, ("kafka", "assignment", "judgements"))
+    formats = Formats(settings, clock=clock, metrics=metrics, health=health)
     board = Board()
     with ExitStack() as closing:
         folder = closing.enter_context(tempfile.TemporaryDirectory(prefix="moodstream-quality-"))
@@ -62,7 +65,14 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
         kafka = Dependency("kafka", clock, metrics, health)
         if not _topics_are_there(settings, probe, kafka, health, stop):
             return
-        labels = KafkaLabelLookup(settings.kafka, quality.group_id, clock)
+
+        def go_on() -> bool:
+            health.beat()
+            return not stop.is_set()
+
+        if not formats.wait(go_on):
+            return
+        labels = KafkaLabelLookup(settings.kafka, quality.group_id, clock, read=formats.labels(Label))
         closing.callback(labels.close)
 
         async def work() -> None:

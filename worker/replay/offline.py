@@ -11,6 +11,8 @@ from worker.clock import Clock
 from worker.metrics import Metrics
 from worker.model.classifier import Classifier
 from worker.settings import Settings
+from worker.stream.decode import decode
+from worker.stream.decoders import Decode
 from worker.stream.loop import Loop
 from worker.stream.memory import MemoryLog, MemoryPublisher, MemorySource
 from worker.stream.meter import Meter
@@ -40,16 +42,23 @@ def run_offline(
 
 
 def run_records(
-    records: Sequence[Record], classifier: Classifier, settings: Settings, clock: Clock
+    records: Sequence[Record],
+    classifier: Classifier,
+    settings: Settings,
+    clock: Clock,
+    decode: Decode = decode,
 ) -> list[OutRecord]:
-    """The same for records of one partition of a topic, in the order of their offsets."""
+    """The same for records of one partition of a topic, in the order of their offsets.
+
+    `decode`: what a record holds; JSON where not given. Labels come out as JSON, whatever the topic's are.
+    """
     log = MemoryLog()
     log.extend(records)
-    return _through_the_loop(log, classifier, settings, clock)
+    return _through_the_loop(log, classifier, settings, clock, decode)
 
 
 def _through_the_loop(
-    log: MemoryLog, classifier: Classifier, settings: Settings, clock: Clock
+    log: MemoryLog, classifier: Classifier, settings: Settings, clock: Clock, decode: Decode = decode
 ) -> list[OutRecord]:
     """Everything that is published for a log of one partition.
 
@@ -68,6 +77,7 @@ def _through_the_loop(
         meter=Meter(Metrics(), Health(clock, settings.worker.stall_s, ())),
         limits=limits(settings.worker.dead_letters),
         in_a_row=settings.worker.dead_letters.model_in_a_row,
+        decode=decode,
     )
     loop.run(source.is_exhausted, drain_s=_NO_HURRY_S)
     return log.published

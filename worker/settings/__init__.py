@@ -11,8 +11,9 @@ from typing import Literal
 from pydantic import Field
 
 from worker.settings.base import HttpSettings, Section
-from worker.settings.kafka import KafkaSettings, TopicSettings
+from worker.settings.kafka import Format, KafkaSettings, TopicSettings
 from worker.settings.quality import QualityHttpSettings, QualitySettings, ReviewSettings
+from worker.settings.registry import RegistrySettings
 from worker.settings.source import MastodonSettings, SourceHttpSettings, SourceSettings, XSettings
 from worker.settings.tracing import TracingSettings
 from worker.settings.trends import AlertSettings, RedisSettings, TrendsHttpSettings, TrendsSettings
@@ -42,6 +43,7 @@ class Settings(Section):
 
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
+    registry: RegistrySettings = RegistrySettings()
     model: ModelSettings = ModelSettings()
     batch: BatchSettings = BatchSettings()
     worker: WorkerSettings = WorkerSettings()
@@ -60,6 +62,7 @@ __all__ = [
     "BatchSettings",
     "ClassifySettings",
     "DeadLetterSettings",
+    "Format",
     "HttpSettings",
     "KafkaSettings",
     "LogSettings",
@@ -68,6 +71,7 @@ __all__ = [
     "QualityHttpSettings",
     "QualitySettings",
     "RedisSettings",
+    "RegistrySettings",
     "ReviewSettings",
     "Settings",
     "SourceHttpSettings",

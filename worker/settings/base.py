@@ -19,6 +19,8 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 TopicName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
 Weight = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}=[1-9][0-9]{0,3}$")]
 
+InputFormat = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}=(json|avro|protobuf)$")]
+
 
 class Section(BaseModel):
     """Frozen; a name that it does not know is an error."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import (
     Field,
@@ -12,7 +12,10 @@ from pydantic import (
     model_validator,
 )
 
-from worker.settings.base import Section, TopicName, Weight
+from worker.settings.base import InputFormat, Section, TopicName, Weight
+
+Format = Literal["json", "avro", "protobuf"]
+"""How messages are written; all but JSON with a schema of the registry."""
 
 
 class KafkaSettings(Section):
@@ -74,7 +77,18 @@ class TopicSettings(Section):
         "given: in the order of fetching, which is fastest.",
         examples=["tweets=1,feedback=4"],
     )
+    input_formats: tuple[InputFormat, ...] = Field(
+        default=(),
+        description="How the posts of an input are written, as topic=format: json, avro or protobuf, the "
+        "last two as Confluent's serializers write them, with a schema of registry.url. Not named: JSON.",
+        examples=["tweets=avro,feedback=protobuf"],
+    )
     labels: TopicName = Field(default="emotion-labels", description="Where labels go.")
+    label_format: Format = Field(
+        default="json",
+        description="How labels are written and read: avro and protobuf need registry.url. All roles must "
+        "agree; after a change, what is in the topic already must have been counted.",
+    )
     dead_letters: TopicName = Field(
         default="emotion-dead-letters", description="Where records go that cannot be labelled."
     )
@@ -113,7 +127,7 @@ class TopicSettings(Section):
         )  # fmt: skip
         return (*self.inputs, *outputs)
 
-    @field_validator("inputs", "weights", mode="before")
+    @field_validator("inputs", "weights", "input_formats", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
@@ -129,7 +143,16 @@ class TopicSettings(Section):
         strange = sorted(self.weight_of.keys() - set(self.inputs))
         if strange:
             raise ValueError(f"weights names what is none of the inputs: {', '.join(strange)}")
+        strange = sorted(self.format_of.keys() - set(self.inputs))
+        if strange:
+            raise ValueError(f"input_formats names what is none of the inputs: {', '.join(strange)}")
         return self
+
+    @property
+    def format_of(self) -> dict[str, Format]:
+        """The formats of the inputs that are not JSON."""
+        named = (one.split("=") for one in self.input_formats)
+        return {topic: cast(Format, kind) for topic, kind in named if kind != "json"}
 
     @property
     def weight_of(self) -> dict[str, int]:

@@ -182,6 +182,17 @@ class WorkerSettings(Section):
         "tracked queries and the live page need it; off where the labels topic may be read more widely "
         "than the posts.",
     )
+    cloud_events: Literal["on", "off"] = Field(
+        default="off",
+        description="on: labels carry the headers of a CloudEvent 1.0 in binary mode (ce_id, ce_source, "
+        "ce_type, ...). ce_id is the input's topic/partition/offset, the same whenever it is labelled.",
+    )
+    cloud_events_source: str = Field(
+        default="/moodstream",
+        pattern=r"^[!-~]{1,256}$",
+        description="ce_source: which moodstream this is, as a URI reference; with ce_id it names a label.",
+        examples=["//moods.example.com/production"],
+    )
     drain_s: Seconds = Field(
         default=20.0, description="Longest time to finish and commit after SIGTERM; below the "
         "orchestrator's grace period.",

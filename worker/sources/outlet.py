@@ -10,13 +10,29 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 from worker.clock import Clock
 from worker.errors import ConfigurationError
 from worker.metrics import Metrics
-from worker.settings import Settings
+from worker.settings import Settings, TopicSettings
 from worker.sources.edges import Item
 from worker.stream.asking import ANSWER_S, Asking
 from worker.stream.connection import client_logger, librdkafka
 from worker.stream.patient_publisher import PatientPublisher
 from worker.topics.acls import SOURCES
 from worker.types import OutRecord, TopicPartition
+
+
+def refuse_unless_json(topics: TopicSettings, topic: str) -> None:
+    """Sources write posts in JSON, many of them as they come: elsewhere each would be a dead letter.
+
+    Raises:
+        ConfigurationError: the topic is in another format.
+    """
+    kind = topics.format_of.get(topic)
+    if kind is not None:
+        raise ConfigurationError(
+            [
+                f"topics.input_formats: {topic} is {kind}, and sources write JSON: let them write to another"
+                " of topics.inputs (--topic), for which no format is named"
+            ]
+        )
 
 
 class Outlet:
@@ -33,7 +49,12 @@ class Outlet:
         metrics: Metrics | None = None,
         go_on: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`name`: the feed's. `wait_s`: how long a cluster that is away is waited for, each time."""
+        """`name`: the feed's. `wait_s`: how long a cluster that is away is waited for, each time.
+
+        Raises:
+            ConfigurationError: the topic is not JSON.
+        """
+        refuse_unless_json(settings.topics, topic)
         self._asked = Asking(settings.kafka, wait_s=wait_s, clock=clock, go_on=go_on, topic=topic)
         self._topic = topic
         self._at = TopicPartition(topic, 0)

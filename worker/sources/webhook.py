@@ -28,6 +28,7 @@ from worker.metrics import Metrics
 from worker.settings import Settings
 from worker.sources.hooks import Hook, value_of
 from worker.sources.lines import item_of
+from worker.sources.outlet import refuse_unless_json
 from worker.stream.confirmed import ConfirmedWriter
 from worker.stream.connection import client_logger, librdkafka
 from worker.stream.refusal import refusal, refused
@@ -53,9 +54,11 @@ def run(
     """Take what comes until `stop` is set; requests under way are answered first.
 
     Raises:
-        ConfigurationError: a topic is missing, or the address cannot be used.
+        ConfigurationError: a topic is missing or not JSON, or the address cannot be used.
         DependencyError: Kafka refuses us.
     """
+    for hook in hooks.values():
+        refuse_unless_json(settings.topics, hook.topic)
     source = settings.source
     health = Health(clock, source.stall_s, ("kafka",))
     kafka = Dependency("kafka", clock, metrics, health)

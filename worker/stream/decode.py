@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from worker.errors import BadRecordError
+from worker.formats.problems import explained
 from worker.stream.dead_letters import first_taken_ms
 from worker.stream.envelopes import unwrap
 from worker.types import Post, Record
@@ -82,22 +83,9 @@ def _from_number(number: float) -> datetime:
         raise BadRecordError("invalid_time", "created_at is no time in seconds or milliseconds") from None
 
 
-_FIELD_PROBLEMS = {
-    "missing required field `id`": ("missing_id", "there is no id"),
-    "missing required field `text`": ("missing_text", "there is no text"),
-    "`$.created_at`": ("invalid_time", "created_at is neither RFC 3339 nor a number"),
-}
-"""Not the errors themselves: one that is raised again keeps all tracebacks of before, and so all records."""
-
-
 def _explained(value: bytes, error: Exception) -> BadRecordError:
     """What is wrong with a value that is neither a post nor a known envelope; only bad records pay for it."""
-    unreadable = not_json(value, error)
-    if unreadable is not None:
-        return unreadable
-    reason = str(error)
-    problems = (problem for part, problem in _FIELD_PROBLEMS.items() if part in reason)
-    return BadRecordError(*next(problems, ("wrong_type", reason)))
+    return not_json(value, error) or explained(error)
 
 
 def not_json(value: bytes, error: Exception) -> BadRecordError | None:

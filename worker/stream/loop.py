@@ -23,6 +23,7 @@ from worker.clock import Clock, backoff
 from worker.errors import BadRecordError
 from worker.stream.batch import Batch, BatchBuilder, Entry
 from worker.stream.decode import decode, written_at
+from worker.stream.decoders import Decode
 from worker.stream.edges import AbortedError, Model, Publisher, Source, Watcher
 from worker.stream.limits import NO_LIMIT, Limits
 from worker.stream.meter import Meter
@@ -59,8 +60,13 @@ class Loop:
         in_a_row: int = IN_A_ROW,
         queue: RequestQueue | None = None,
         traces: Traces = UNTRACED,
+        decode: Decode = decode,
     ) -> None:
-        """Without `limits` no share of dead letters is too much. `queue`: texts that it answers too."""
+        """Without `limits` no share of dead letters is too much.
+
+        `queue`: texts that it answers too. `decode`: what a record holds; JSON where not given.
+        """
+        self._entry = _entry_of(decode)
         self._source = source
         self._publisher = publisher
         self._serving = model
@@ -155,7 +161,8 @@ class Loop:
         if not records:
             return []
         with self._meter.step("decode"), self._traces.decoding(len(records)):
-            entries = [_entry(record) for record in records]
+            entry = self._entry
+            entries = [entry(record) for record in records]
             prepare(self._serving, entries)
         self._meter.took(entries, self._serving.was_cut)
         return entries
@@ -243,12 +250,18 @@ class Loop:
                 self._publish(answered)
 
 
-def _entry(record: Record) -> Entry:
-    try:
-        what = decode(record)
-        if isinstance(what, Post):
-            return Entry(record, what, written_at(what, record))
-    except BadRecordError as error:
-        error.__context__ = None  # what it was raised over, and its frames: some KB until the batch is done
-        return Entry(record, error.with_traceback(None))
-    return Entry(record, what)
+def _entry_of(decode: Decode) -> Callable[[Record], Entry]:
+    """What makes a record an entry. Bound once: an argument more a record would be felt."""
+
+    def entry(record: Record) -> Entry:
+        try:
+            what = decode(record)
+            if isinstance(what, Post):
+                return Entry(record, what, written_at(what, record))
+        except BadRecordError as error:
+            # What it was raised over, and its frames, are some KB until the batch is done.
+            error.__context__ = None
+            return Entry(record, error.with_traceback(None))
+        return Entry(record, what)
+
+    return entry

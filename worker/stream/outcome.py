@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -12,6 +12,7 @@ import numpy as np
 
 from worker.errors import BadRecordError
 from worker.stream.batch import Batch, Entry
+from worker.stream.cloud_events import Events
 from worker.stream.dead_letters import PREFIX, Finder, dead_letter
 from worker.types import LABELS, MAX_LABEL_TEXT, Classified, Label, OutRecord, Post, Record, Scores
 
@@ -39,6 +40,10 @@ class Destination:
     """Whether labels carry the text of their posts."""
     max_bytes: int = 2 * 1024 * 1024
     """Largest record of the inputs."""
+    encode: Callable[[Label], bytes] = _ENCODE
+    """What a label's value is."""
+    events: Events | None = None
+    """What makes a CloudEvent of it; None: it is none."""
 
     @cached_property
     def finder(self) -> Finder:
@@ -71,7 +76,7 @@ def outgoing(batch: Batch, answer: Classified, to: Destination, now: datetime) -
         elif isinstance(what, BadRecordError):
             out.append(dead_letter(entry.record, what, to.finder, now))
         else:
-            out.append(OutRecord(to.labels, what.key, None, [(INPUT, _input(entry.record).encode())]))
+            out.append(_tombstone(entry.record, what.key, to, now))
     if next(rows, None) is not None:
         raise ValueError("more answers than posts")
     return out
@@ -111,7 +116,15 @@ def _label(entry: Entry, post: Post, row: Row, to: Destination, now: datetime) -
         author_id=post.author_id,
         text=post.text[:MAX_LABEL_TEXT] if to.text else None,
     )
-    return OutRecord(to.labels, record.key, _ENCODE(label))
+    if to.events is None:
+        return OutRecord(to.labels, record.key, to.encode(label))
+    return OutRecord(to.labels, record.key, to.encode(label), to.events.label(label.input, now))
+
+
+def _tombstone(record: Record, key: bytes | None, to: Destination, now: datetime) -> OutRecord:
+    where = _input(record)
+    headers = [] if to.events is None else to.events.deletion(where, now)
+    return OutRecord(to.labels, key, None, [(INPUT, where.encode()), *headers])
 
 
 def _input(record: Record) -> str:

@@ -1,8 +1,8 @@
 """The worker role: the loop over Kafka, with its health and metrics served beside it.
 
-Start: traces, health server, model, producer (waits for Kafka), consumer. End, under one deadline after
-SIGTERM: the loop publishes and commits what it holds, the consumer leaves its group, the producer and the
-server close, the last spans are sent.
+Start: traces, health server, model, schema registry (waited for, where one is needed), producer (waits for
+Kafka), consumer. End, under one deadline after SIGTERM: the loop publishes and commits what it holds, the
+consumer leaves its group, the producer and the server close, the last spans are sent.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from __future__ import annotations
 import logging
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 
 from worker import metrics as m
 from worker.clock import Clock
 from worker.control.messages import WORKER
 from worker.control.topic import ControlReader, ControlWriter
+from worker.formats.cache import Schemas
+from worker.formats.opened import Encode, Formats
 from worker.metrics import Metrics
 from worker.model import artifact as artifacts
 from worker.model.bundled import bundled_model
@@ -28,7 +31,9 @@ from worker.process import VERSION, Stop, few_garbage_collections
 from worker.settings import DeadLetterSettings, Settings
 from worker.stream.batch import BatchBuilder
 from worker.stream.classify import open_queue
-from worker.stream.edges import AbortedError
+from worker.stream.cloud_events import CONTENT_TYPES, Events
+from worker.stream.decoders import decoder
+from worker.stream.edges import AbortedError, Source
 from worker.stream.fair import client_options, fair
 from worker.stream.kafka_publisher import KafkaPublisher
 from worker.stream.kafka_source import KafkaSource
@@ -38,8 +43,10 @@ from worker.stream.meter import Meter
 from worker.stream.operator import Operator
 from worker.stream.outcome import Destination
 from worker.stream.pace import Budget, Pace, Promise, fit, measure
+from worker.stream.schema_source import SchemaSource
 from worker.stream.traces import traces_by
 from worker.tracing.opened import opened
+from worker.types import Post
 from worker.web.health import Health
 from worker.web.server import serve
 
@@ -71,6 +78,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
     """
     worker = settings.worker
     health = Health(clock, worker.stall_s, ("model", "kafka", "assignment"))
+    formats = Formats(settings, clock=clock, metrics=metrics, health=health)
 
     def keep_waiting() -> bool:
         health.beat()  # waiting for Kafka is no reason to be restarted
@@ -92,7 +100,11 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
         metrics.gauge(m.MODEL_INFO).labels(classifier.name, classifier.runtime).set(1)
         metrics.gauge(m.MODEL_LOADED).set(1)
         health.set("model", True)
-        weights = settings.topics.weight_of
+        encode = formats.encoder(settings.topics.labels, keep_waiting)
+        if encode is None or not formats.wait(keep_waiting):
+            log.warning("stopped before the schema registry was there")
+            return
+        posts = formats.posts()
         kafka_source, publisher = _edges(settings, metrics, health, clock, keep_waiting)
         closing.callback(kafka_source.close)
         closing.callback(publisher.close)
@@ -102,16 +114,17 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
             log.warning("stopped before kafka was there: %s", error)
             return
         loop = Loop(
-            source=fair(kafka_source, weights, worker.queue_mb) if weights else kafka_source,
+            source=_prepared(kafka_source, settings, posts, clock),
             publisher=publisher,
             model=classifier,
             builder=builder(settings, promised_pace(settings, classifier, clock)),
-            destination=destination(settings, classifier),
+            destination=destination(settings, classifier, encode),
             clock=clock,
             meter=Meter(metrics, health),
             limits=limits(worker.dead_letters),
             in_a_row=worker.dead_letters.model_in_a_row,
             queue=queue,
+            decode=decoder(posts),
             traces=traces_by(tracer, worker.group_id, clock),
         )
 
@@ -149,6 +162,16 @@ def _edges(
         metrics=metrics,
     )
     return source, publisher
+
+
+def _prepared(
+    source: KafkaSource, settings: Settings, posts: Mapping[str, Schemas[Post]], clock: Clock
+) -> Source:
+    """The source by weights, and behind its schemas, where there are any: each only where it is needed."""
+    weights = settings.topics.weight_of
+    ordered = fair(source, weights, settings.worker.queue_mb) if weights else source
+    resolve = {topic: schemas.resolve for topic, schemas in posts.items()}
+    return SchemaSource(ordered, resolve, clock) if resolve else ordered
 
 
 @contextmanager
@@ -279,10 +302,19 @@ def _meet_usual_sizes(classifier: Classifier, posts: Sequence[Sequence[int]]) ->
             classifier.classify([ids[:length]] * rows)
 
 
-def destination(settings: Settings, classifier: Classifier) -> Destination:
-    """Where the settings want records to go, and who made them."""
-    topics = settings.topics
-    text = settings.worker.label_text == "on"
-    return Destination(
-        topics.labels, topics.dead_letters, classifier.name, VERSION, text, topics.max_message_bytes
+def destination(settings: Settings, classifier: Classifier, encode: Encode | None = None) -> Destination:
+    """Where the settings want records to go, and who made them; labels are JSON without `encode`."""
+    topics, worker = settings.topics, settings.worker
+    made = Destination(
+        topics.labels,
+        topics.dead_letters,
+        classifier.name,
+        VERSION,
+        worker.label_text == "on",
+        topics.max_message_bytes,
     )
+    if encode is None:
+        return made
+    content = CONTENT_TYPES[topics.label_format]
+    events = Events(worker.cloud_events_source, content) if worker.cloud_events == "on" else None
+    return replace(made, encode=encode, events=events)

@@ -12,8 +12,9 @@ import click
 import msgspec
 
 from worker.errors import ConfigurationError
+from worker.formats.schemas import MESSAGES, avro, protobuf
 from worker.options import json_option, settings_options
-from worker.settings import Settings
+from worker.settings import Format, Settings
 from worker.topics.acls import ROLES, commands, least, usual_principal
 from worker.topics.contract import TYPES, asyncapi
 from worker.topics.letter_commands import inspect_letters, redrive_letters, wait_option
@@ -113,12 +114,28 @@ def acls(settings: Settings, roles: tuple[str, ...], principal: str | None, as_j
 @click.option(
     "--message",
     type=click.Choice(list(TYPES)),
-    help="Print the JSON Schema of one message instead.",
+    help="Print the schema of one message instead.",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["json", "avro", "protobuf"]),
+    default="json",
+    show_default=True,
+    help="Of that schema: JSON Schema, Avro (.avsc) or Protobuf (.proto); the last two of post and label.",
 )
 @settings_options
-def contract(settings: Settings, message: str | None) -> None:
+def contract(settings: Settings, message: str | None, kind: Format) -> None:
     """Print what stands on the topics as an AsyncAPI 3 document in JSON; connects to nothing."""
-    found = schema_of(TYPES[message]) if message else asyncapi(settings, version("moodstream"))
+    if kind != "json" and message not in MESSAGES:
+        raise ConfigurationError([f"--format {kind}: name --message post or --message label with it"])
+    if kind == "protobuf":
+        click.echo(protobuf(MESSAGES[message or ""]), nl=False)
+        return
+    if kind == "avro":
+        found: Any = avro(MESSAGES[message or ""])
+    else:
+        found = schema_of(TYPES[message]) if message else asyncapi(settings, version("moodstream"))
     click.echo(json.dumps(found, indent=2, ensure_ascii=False))
 
 

@@ -1,4 +1,7 @@
-"""What stands on the topics, as an AsyncAPI 3.0 document: for whoever reads or writes beside us. Pure."""
+"""What stands on the topics, as an AsyncAPI 3.0 document: for whoever reads or writes beside us. Pure.
+
+A topic in Avro or Protobuf has the message of that format, with its own schema: `postAvro` for `post`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from typing import Any
 import msgspec
 
 from worker.control.messages import Pause, Promotion, Report, Shadowing
-from worker.settings import Settings, TopicSettings
+from worker.formats.schemas import MESSAGES, avro, protobuf
+from worker.settings import Format, Settings, TopicSettings
+from worker.stream.cloud_events import CONTENT_TYPES, LABELLED
 from worker.stream.dead_letters import PREFIX
 from worker.stream.outcome import INPUT
 from worker.topics.plan import Topic, plan
@@ -27,9 +32,14 @@ TYPES: Mapping[str, type[msgspec.Struct]] = {
     "report": Report,
 }
 """The messages that are JSON, by their names in the document."""
+_SCHEMA_FORMATS = {
+    "avro": "application/vnd.apache.avro+json;version=1.9.0",
+    "protobuf": "application/vnd.google.protobuf;version=3",
+}
 
 _BINDING = "0.5.0"
 _SCHEMAS = "#/components/schemas/{name}"
+_ANY_SCHEMA = "A post: by any schema of the registry with fields that are called as in this one."
 _AS_THE_POST = "That of the post, unchanged; none where the post has none."
 _HEADERS = {
     "topic": "Topic of the record.",
@@ -78,15 +88,20 @@ def asyncapi(settings: Settings, version: str) -> dict[str, Any]:
         },
         "channels": channels,
         "operations": _operations(topics),
-        "components": {"messages": _messages(), "schemas": schemas_of(TYPES.values(), _SCHEMAS)},
+        "components": {
+            "messages": _with_events(settings, _messages() | _in_other_formats(settings)),
+            "schemas": schemas_of(TYPES.values(), _SCHEMAS),
+        },
     }
 
 
 def _channels(topics: TopicSettings) -> dict[str, Any]:
     """One for each topic that others may read or write."""
-    of_inputs = dict.fromkeys(topics.inputs, ("post", "deletion"))
+    of_inputs = {
+        name: (_named("post", topics.format_of.get(name, "json")), "deletion") for name in topics.inputs
+    }
     held = of_inputs | {
-        topics.labels: ("label", "deletion"),
+        topics.labels: (_named("label", topics.label_format), "deletion"),
         topics.dead_letters: ("deadLetter",),
         topics.corrections: ("correction",),
         topics.alerts: ("alert",),
@@ -187,6 +202,59 @@ def _headers(words: Mapping[str, str]) -> Schema:
     return {
         "type": "object",
         "properties": {name: {"type": "string", "description": said} for name, said in words.items()},
+    }
+
+
+def _named(name: str, kind: Format) -> str:
+    """What a message is called in a format."""
+    return name if kind == "json" else f"{name}{kind.capitalize()}"
+
+
+def _in_other_formats(settings: Settings) -> dict[str, Any]:
+    """The messages of topics that are not JSON, as these settings have them."""
+    topics = settings.topics
+    wanted = [("post", kind) for kind in topics.format_of.values()] + [("label", topics.label_format)]
+    messages = _messages()
+    return {
+        _named(name, kind): _in_format(messages[name], name, kind) for name, kind in wanted if kind != "json"
+    }
+
+
+def _with_events(settings: Settings, messages: dict[str, Any]) -> dict[str, Any]:
+    """With the headers of CloudEvents, where labels have them."""
+    if settings.worker.cloud_events == "off":
+        return messages
+    text: Schema = {"type": "string"}
+    of_event = {
+        "ce_specversion": {"const": "1.0"},
+        "ce_id": {**text, "description": "`topic/partition/offset` of the input."},
+        "ce_source": {"const": settings.worker.cloud_events_source},
+        "ce_type": {"const": LABELLED},
+        "ce_time": {**text, "format": "date-time", "description": "When it was labelled."},
+        "content-type": {"const": CONTENT_TYPES[settings.topics.label_format]},
+    }
+    name = _named("label", settings.topics.label_format)
+    headers = {"type": "object", "properties": of_event, "required": list(of_event)}
+    return messages | {name: messages[name] | {"headers": headers}}
+
+
+def _in_format(message: dict[str, Any], name: str, kind: Format) -> dict[str, Any]:
+    """A message with its schema in another format, framed as Confluent's serializers do."""
+    of_type = MESSAGES[name]
+    framed = {
+        "schemaIdLocation": "payload",
+        "schemaIdPayloadEncoding": "confluent",
+        "schemaLookupStrategy": "TopicIdStrategy",
+    }
+    summary = message["summary"] if name == "label" else _ANY_SCHEMA
+    return message | {
+        "summary": summary,
+        "contentType": CONTENT_TYPES[kind],
+        "payload": {
+            "schemaFormat": _SCHEMA_FORMATS[kind],
+            "schema": avro(of_type) if kind == "avro" else protobuf(of_type),
+        },
+        "bindings": {"kafka": message["bindings"]["kafka"] | framed},
     }
 
 

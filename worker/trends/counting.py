@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -10,6 +10,7 @@ from typing import Annotated, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from worker.errors import BadRecordError
 from worker.slices import Review, Slice
 from worker.trends.terms import terms_of
 from worker.trends.text import tokens
@@ -59,6 +60,7 @@ class CountedLabel(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(CountedLabel)
+ReadLabel = Callable[[bytes], CountedLabel]
 
 
 class Cell(NamedTuple):
@@ -138,16 +140,22 @@ class Reading:
     """How the slices are cut that labels are kept of to be reviewed; without it none are."""
 
 
-def decode(records: Iterable[Record], reading: Reading = Reading()) -> Decoded:
-    """Decode the values of records of the labels topic. Never raises for what they hold."""
+def decode(
+    records: Iterable[Record], reading: Reading = Reading(), read: ReadLabel = _decoder.decode
+) -> Decoded:
+    """Decode the values of records of the labels topic. Never raises for what they hold.
+
+    `read`: what a value is, JSON where not given. Other formats may raise
+    RegistryAwayError: a schema is not known here, and the registry is away.
+    """
     found = Decoded([], [], [], [])
     for record in records:
         if record.value is None:
             found.deletions.append(Deletion(record.offset, record.key or b""))
             continue
         try:
-            label = _decoder.decode(record.value)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            label = read(record.value)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, BadRecordError):
             found.invalid.append(record.offset)
             continue
         side = _side(label, reading)

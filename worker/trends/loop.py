@@ -24,10 +24,11 @@ from dataclasses import dataclass
 from worker import metrics as m
 from worker.clock import Clock
 from worker.dependency import Dependency
+from worker.formats.registry import RegistryAwayError
 from worker.metrics import Metrics
 from worker.stream.rising import brought_again
 from worker.trends.count_traces import UNTRACED, CountTraces
-from worker.trends.counting import Batch, Decoded, Reading, aggregate, decode
+from worker.trends.counting import Batch, Decoded, Reading, ReadLabel, aggregate, decode
 from worker.trends.live.feed import LiveFeed
 from worker.trends.source import LabelSource, Taken
 from worker.trends.store import (
@@ -87,13 +88,18 @@ class TrendsLoop:
         watch: QueryWatch | None = None,
         counted: Callable[[Batch], None] = lambda _: None,
         traces: CountTraces = UNTRACED,
+        read: ReadLabel | None = None,
+        ready: Callable[[], bool] = lambda: True,
     ) -> None:
         """Begin nowhere.
 
         `watch`: what of a label is looked at; without one all but tracked queries. `counted` is told of every
-        batch that was counted, by the loop's own thread.
+        batch that was counted, by the loop's own thread. `read`: what reads labels that are not JSON;
+        `ready`: whether what it asks may be asked now, so that nothing is fetched before.
         """
         self._traces = traces
+        self._read = (read,) if read is not None else ()
+        self._ready = ready
         self._watch = watch
         self._source = source
         self._store = store
@@ -128,7 +134,12 @@ class TrendsLoop:
             if place is None or not self._continues(partition, place, records):
                 continue
             with self._traces.counting(partition, records) as trace:
-                decoded = decode(records, self._reading)  # 2. decode
+                try:
+                    decoded = decode(records, self._reading, *self._read)  # 2. decode
+                except RegistryAwayError:
+                    self._put_off()
+                    trace.ended(counted=False)
+                    continue
                 batch = aggregate(  # 3. aggregate
                     partition,
                     place.next,
@@ -169,7 +180,7 @@ class TrendsLoop:
         """Ask the store where to read on, where that is not known or was not asked for long."""
         now = self._clock.monotonic()
         known = self._source.assigned <= self._places.keys()
-        if (known and now - self._checked_at < _CHECK_S) or not self._redis.due:
+        if (known and now - self._checked_at < _CHECK_S) or not (self._redis.due and self._ready()):
             return
         try:
             stored = self._store.open(self._source.assigned)
@@ -200,6 +211,10 @@ class TrendsLoop:
         if isinstance(error, StoreRefusedError):
             raise error
         self._redis.failed(error.reason)
+        self._put_off()
+
+    def _put_off(self) -> None:
+        """Forget every place, and go there again when what is missing is back."""
         self._places.clear()
         self._source.hold()
 

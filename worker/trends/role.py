@@ -1,10 +1,10 @@
 """The trends role: the loop from the labels topic into Redis, with the API beside it.
 
-Start: Redis client (connects when first used), HTTP server, consumer. Neither a Redis nor a Kafka that is
-away stops it: /readyz says so, and the loop waits. End, within `trends.drain_s` after `stop`: the loop ends
-its turn, and what a turn has taken it has also counted; the alerts give back their lease and the consumer
-leaves its group, so that another instance takes over at once; who watches the live feed is sent away; the
-server ends the requests under way; the Redis client closes.
+Start: Redis client (connects when first used), HTTP server, consumer. No Redis, Kafka or schema registry
+that is away stops it: /readyz says so, and the loop waits. End, within `trends.drain_s` after `stop`: the
+loop ends its turn, and what a turn has taken it has also counted; the alerts give back their lease and the
+consumer leaves its group, so that another instance takes over at once; who watches the live feed is sent
+away; the server ends the requests under way; the Redis client closes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from redis import Redis
 
 from worker.clock import Clock
 from worker.dependency import Dependency
+from worker.formats.opened import Formats
 from worker.metrics import Metrics
 from worker.settings import Settings, TrendsSettings
 from worker.tracing.opened import opened
 from worker.trends.alerts.assemble import assemble
 from worker.trends.corrections import KafkaCorrections
 from worker.trends.count_traces import traces_by
+from worker.trends.counting import CountedLabel
 from worker.trends.keys import Keys
 from worker.trends.live.feed import Follower, RedisLiveFeed, Sampler
 from worker.trends.live.hub import Hub
@@ -45,7 +47,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: threading.Even
 
     Raises:
         ConfigurationError: the HTTP address, the file of queries or a setting of the traces cannot be used.
-        DependencyError: Kafka or Redis refuses us for good.
+        DependencyError: Kafka, Redis or the schema registry refuses us for good.
         ServerDiedError: the HTTP server ended by itself; `stop` is then set too.
         AlertsDiedError: the thread that looks for spikes ended by itself; likewise.
     """
@@ -86,6 +88,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: threading.Even
             metrics=metrics,
         )
         closing.callback(source.close, trends.drain_s / 3)
+        formats = Formats(settings, clock=clock, metrics=metrics, health=health)
         loop = TrendsLoop(
             source,
             store,
@@ -99,6 +102,8 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: threading.Even
             watch=QueryWatch(queries, reading_of(trends, settings.review), clock, metrics, of_file),
             counted=alerting.counted,
             traces=traces_by(tracer, topic, trends.group_id, clock),
+            read=formats.labels(CountedLabel),
+            ready=formats.ready,
         )
         closing.enter_context(alerting.looking(stop.set))
         loop.run(stop)

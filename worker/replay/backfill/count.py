@@ -15,7 +15,7 @@ from worker.replay.backfill.label import Progress
 from worker.replay.backfill.names import group_of
 from worker.settings import Settings
 from worker.topics.log_reader import LogReader
-from worker.trends.counting import Batch, Reading
+from worker.trends.counting import Batch, Reading, ReadLabel
 from worker.trends.keys import Keys
 from worker.trends.loop import TrendsLoop
 from worker.trends.redis_queries import RedisQueryStore
@@ -38,12 +38,14 @@ def count(
     clock: Clock,
     stopped: Callable[[], bool],
     progress: Progress,
+    read: ReadLabel | None = None,
 ) -> int:
     """Count a backfill's labels up to the end of its topic, or until `stopped`; answers how many.
 
     Exactly once, as live: the offset is moved together with the counts. How labels are spread is not counted,
     because drift looks only at what is labelled live, and none is kept for review, because corrections are of
-    live labels. No label is late, because all of the past are labelled now.
+    live labels. No label is late, because all of the past are labelled now. `read`: what labels are written
+    in; JSON where not given.
 
     Raises:
         DependencyError: Kafka or Redis refused, or nothing has moved for `wait_s` seconds.
@@ -76,6 +78,7 @@ def count(
         metrics=metrics,
         health=health,
         watch=QueryWatch(queries, reading, clock, metrics),
+        read=read,
     )
     patience = _Patience(wait_s, clock, health)
     try:

@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from worker.clock import Clock
+from worker.formats.opened import Encode
 from worker.metrics import Metrics
 from worker.model.classifier import Classifier
 from worker.process import few_garbage_collections
 from worker.replay.backfill.source import BoundedSource
 from worker.settings import Settings
+from worker.stream.decode import decode
+from worker.stream.decoders import Decode
 from worker.stream.loop import Loop
 from worker.stream.meter import Meter
 from worker.stream.patient_publisher import PatientPublisher
@@ -68,10 +71,13 @@ def label(
     clock: Clock,
     stopped: Callable[[], bool],
     progress: Progress,
+    encode: Encode | None = None,
+    decode: Decode = decode,
 ) -> Counter[Outcome]:
     """Label what a source has left, until it is exhausted or `stopped` says so; answers what was published.
 
-    `settings` hold the topics that are published to.
+    `settings` hold the topics that are published to. `encode` and `decode`: what labels and posts are written
+    in; JSON where not given.
 
     Raises:
         DependencyError: no broker answered in time, or it refused.
@@ -84,11 +90,12 @@ def label(
         publisher=publisher,
         model=classifier,
         builder=builder(settings),
-        destination=destination(settings, classifier),
+        destination=destination(settings, classifier, encode),
         clock=clock,
         meter=Meter(Metrics(), Health(clock, worker.stall_s, ())),
         limits=limits(worker.dead_letters),
         in_a_row=worker.dead_letters.model_in_a_row,
+        decode=decode,
     )
     with few_garbage_collections():
         loop.run(lambda: stopped() or source.exhausted, _NO_HURRY_S)

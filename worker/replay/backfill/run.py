@@ -18,11 +18,13 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from redis import Redis
 
 from worker.clock import Clock, SystemClock
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, DependencyError
+from worker.formats.opened import Encode, Formats, for_command
 from worker.interrupts import interrupts
 from worker.model import artifact as artifacts
 from worker.model.bundled import bundled_model
@@ -37,9 +39,11 @@ from worker.replay.backfill.wanted import Wanted
 from worker.replay.history.ranges import find_starts
 from worker.replay.serving import opened, with_named_model
 from worker.settings import Settings
+from worker.stream.decoders import Decode, decoder
 from worker.stream.patient_publisher import PatientPublisher
 from worker.topics import admin
 from worker.trends.backfills import Backfill, Backfills, day_text
+from worker.trends.counting import CountedLabel, ReadLabel
 from worker.trends.keys import Keys
 from worker.trends.redis_connection import connected
 from worker.trends.windows import DAY, HOUR
@@ -83,9 +87,11 @@ def run(settings: Settings, order: Order, screen: Screen, clock: Clock | None = 
         client = resources.enter_context(connected(settings.redis))
         registry = Backfills(client, live_keys(settings))
         settings = with_named_model(settings, order.model)
+        formats = for_command(settings, clock, order.wait_s)
         asked = _question(order, settings, registry.find(order.name), clock)  # 1
         starts = _starts(settings, asked, allow_gaps=order.allow_gaps or bool(asked.generation), clock=clock)
         admin.create(settings, wanted=topics_of(settings, order.name), wait_s=order.wait_s, clock=clock)  # 2
+        written = _written(settings, formats, order.wait_s, clock)
         backfill = registry.begin(asked)  # 3
         classifier = resources.enter_context(opened(settings))
         work = _Work(
@@ -98,11 +104,34 @@ def run(settings: Settings, order: Order, screen: Screen, clock: Clock | None = 
             clock,
             stop.is_set,
             screen,
+            written,
         )
         done = work.run(starts)
         if done.complete:
             registry.completed(order.name, datetime.fromtimestamp(clock.time(), UTC))
         return done
+
+
+class _Written(NamedTuple):
+    """How posts and labels are written."""
+
+    decode: Decode
+    encode: Encode
+    read: ReadLabel
+
+
+def _written(settings: Settings, formats: Formats, wait_s: float, clock: Clock) -> _Written:
+    """As live. The labels' schema is that of the live topic: its id is the same in every topic.
+
+    Raises:
+        ConfigurationError: the registry does not take it.
+        DependencyError: the registry did not answer in time, or it refused.
+    """
+    until = clock.monotonic() + wait_s
+    encode = formats.encoder(settings.topics.labels, lambda: clock.monotonic() < until)
+    if encode is None:
+        raise DependencyError("registry", f"no answer within {wait_s:g} s; run it again")
+    return _Written(decoder(formats.readers()), encode, formats.labels(CountedLabel))
 
 
 def _question(order: Order, settings: Settings, known: Backfill | None, clock: Clock) -> Backfill:
@@ -180,6 +209,7 @@ class _Work:
     clock: Clock
     stopped: Callable[[], bool]
     screen: Screen
+    written: _Written
 
     def run(self, starts: dict[TopicPartition, int]) -> Done:
         done = Done(self.backfill, Counter(), 0, complete=False)
@@ -223,6 +253,8 @@ class _Work:
             clock=self.clock,
             stopped=self.stopped,
             progress=self.screen.labelling,
+            encode=self.written.encode,
+            decode=self.written.decode,
         )
         done.published.update(published)
         counted = count(
@@ -233,6 +265,7 @@ class _Work:
             clock=self.clock,
             stopped=self.stopped,
             progress=self.screen.counting,
+            read=self.written.read,
         )
         done.counted += counted
         return published["labels"], counted
@@ -240,4 +273,4 @@ class _Work:
     def _wanted(self) -> Wanted:
         start, end = Days(self.backfill.first, self.backfill.end).seconds
         trends = self.settings.trends
-        return Wanted(start, end, trends.late_hours * HOUR, trends.early_hours * HOUR)
+        return Wanted(start, end, trends.late_hours * HOUR, trends.early_hours * HOUR, self.written.decode)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from worker.errors import BadRecordError
 from worker.stream.dead_letters import first_taken_ms
 from worker.stream.decode import decode, written_at
+from worker.stream.decoders import Decode
 from worker.types import Post, Record
 
 
@@ -29,10 +30,12 @@ class Wanted:
     """Not included."""
     late_s: float = float("inf")
     early_s: float = float("inf")
+    decode: Decode = decode
+    """What a record holds."""
 
     def __call__(self, record: Record) -> bool:
         try:
-            what = decode(record)
+            what = self.decode(record)
             if not isinstance(what, Post):
                 return True
             written = written_at(what, record).timestamp()

@@ -22,6 +22,8 @@ from worker.model.classifier import Classifier
 from worker.replay.offline import run_records
 from worker.replay.serving import opened, with_named_model
 from worker.settings import Settings, TopicSettings
+from worker.stream.decode import decode
+from worker.stream.decoders import Decode
 from worker.types import LABELS, Label, LabelName, OutRecord, Record, Scores
 
 DELETION = "deletion"
@@ -147,8 +149,12 @@ class Answered:
     """What each took, decoding and publishing in memory included."""
 
 
-def answer_part(records: Sequence[Record], models: Sequence[Contestant], clock: Clock) -> Answered:
+def answer_part(
+    records: Sequence[Record], models: Sequence[Contestant], clock: Clock, decode: Decode = decode
+) -> Answered:
     """Ask each model about some records of one partition.
+
+    `decode`: what a record holds; JSON where not given.
 
     Raises:
         DataLossAvertedError: a model fails on most posts.
@@ -157,7 +163,7 @@ def answer_part(records: Sequence[Record], models: Sequence[Contestant], clock: 
     seconds: dict[str, float] = {}
     for model in models:
         start = clock.monotonic()
-        given.append(run_records(records, model.classifier, model.settings, clock))
+        given.append(run_records(records, model.classifier, model.settings, clock, decode))
         seconds[model.entrant.letter] = clock.monotonic() - start
     topics = models[0].settings.topics
     labels = [[_label(record, topics) for record in out] for out in given]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.clock import SystemClock
-from worker.errors import ConfigurationError
+from worker.errors import BadRecordError, ConfigurationError
 from worker.replay.history.bounds import Bound
 from worker.replay.history.contest import Answers
 from worker.replay.history.ranges import find_ranges
@@ -24,7 +25,7 @@ _MARGIN_MS = 600_000
 log = logging.getLogger(__name__)
 
 
-class _Earlier(msgspec.Struct, frozen=True):
+class EarlierLabel(msgspec.Struct, frozen=True):
     """What is needed of a label."""
 
     id: str | int
@@ -33,6 +34,10 @@ class _Earlier(msgspec.Struct, frozen=True):
     neutral: float
     model: str
     input: str
+
+
+ReadEarlier = Callable[[bytes], EarlierLabel]
+in_json: ReadEarlier = msgspec.json.Decoder(EarlierLabel).decode
 
 
 class Earlier(msgspec.Struct, frozen=True):
@@ -99,7 +104,9 @@ class Rows:
         return self._by_id.get(post_id)
 
 
-def find_earlier(kafka: KafkaSettings, topic: str, rows: Rows, first_ms: int) -> tuple[Earlier, Answers]:
+def find_earlier(
+    kafka: KafkaSettings, topic: str, rows: Rows, first_ms: int, read: ReadEarlier
+) -> tuple[Earlier, Answers]:
     """The earlier label of each row, None where there is none; of several the last written.
 
     A label of another topic's post (of which this topic is a copy, say) is joined by id.
@@ -109,6 +116,7 @@ def find_earlier(kafka: KafkaSettings, topic: str, rows: Rows, first_ms: int) ->
         topic: The labels' topic.
         rows: What labels are wanted for.
         first_ms: Kafka's time of the oldest of them: older labels are not looked at; -1 to read them all.
+        read: What a label is written in.
 
     Raises:
         ConfigurationError: there is no such topic, it is empty, or no label of it belongs to these posts.
@@ -116,11 +124,11 @@ def find_earlier(kafka: KafkaSettings, topic: str, rows: Rows, first_ms: int) ->
     """
     start = Bound("time", max(0, first_ms - _MARGIN_MS)) if first_ms >= 0 else Bound("beginning")
     found = find_ranges(kafka, topic, start, Bound("end"))
-    taken = _Taken(len(rows))
+    taken = _Taken(len(rows), read)
     reader = RangeReader(kafka, topic, found.ranges, SystemClock())
     try:
-        for read in reader:
-            for record in read.records:
+        for some in reader:
+            for record in some.records:
                 taken.take(record, rows)
     finally:
         reader.close()
@@ -137,12 +145,12 @@ def find_earlier(kafka: KafkaSettings, topic: str, rows: Rows, first_ms: int) ->
 class _Taken:
     """Labels by the row that they belong to."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, read: ReadEarlier) -> None:
+        self._read_label = read
         self.read = self.unreadable = 0
         self.by_input: dict[int, str] = {}
         self.by_id: dict[int, str] = {}
         self._repeated = 0
-        self._decoder = msgspec.json.Decoder(_Earlier)
         self._label = np.full(rows, -1, dtype=np.int8)
         self._scores = np.full((rows, 6), np.nan)
         self._neutral = np.full(rows, np.nan)
@@ -153,8 +161,8 @@ class _Taken:
             return
         self.read += 1
         try:
-            label = self._decoder.decode(record.value)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            label = self._read_label(record.value)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, BadRecordError):
             self.unreadable += 1
             return
         if rows.is_here(label.input):
@@ -162,7 +170,7 @@ class _Taken:
         else:
             self._keep(rows.named(str(label.id)), label, self.by_id)
 
-    def _keep(self, row: int | None, label: _Earlier, by: dict[int, str]) -> None:
+    def _keep(self, row: int | None, label: EarlierLabel, by: dict[int, str]) -> None:
         if row is None or (by is self.by_id and row in self.by_input):
             return
         self._repeated += row in by

@@ -16,6 +16,7 @@ from worker.errors import BadRecordError
 from worker.replay.history.ranges import Range
 from worker.replay.history.reader import Read
 from worker.stream.decode import decode
+from worker.stream.decoders import Decode
 from worker.types import Post, Record
 
 _POSTS = 8192
@@ -94,11 +95,11 @@ def _part_of(record: Record, waiting: Iterable[Part]) -> Part | None:
     return None
 
 
-def kept_by(share: float) -> Callable[[Record], bool]:
+def kept_by(share: float, decode: Decode = decode) -> Callable[[Record], bool]:
     """Which records a sample of that share keeps: by a hash of the post's id, whatever else is in the range.
 
     The same posts every time, and a smaller sample is part of a larger one. What is no post has no id; it is
-    kept, to be counted.
+    kept, to be counted. `decode`: what a record holds; JSON where not given.
     """
     if share >= 1:
         return lambda _: True

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from worker.errors import ConfigurationError
 from worker.replay.history.contest import DELETION, LABELLED, Answers
-from worker.replay.history.earlier import Earlier, Rows, find_earlier
+from worker.replay.history.earlier import Earlier, ReadEarlier, Rows, find_earlier, in_json
 from worker.replay.history.folder import Cost, Folder, State
 from worker.replay.history.table import EARLIER, TRUTH, answer_arrays, answer_names, schema
 from worker.replay.history.truth import Gold
@@ -77,9 +77,17 @@ class Merged(NamedTuple):
 
 
 def merge(
-    folder: Folder, state: State, gold: Gold | None, against: str | None, kafka: KafkaSettings
+    folder: Folder,
+    state: State,
+    gold: Gold | None,
+    against: str | None,
+    kafka: KafkaSettings,
+    *,
+    read: ReadEarlier = in_json,
 ) -> Merged:
     """Write predictions.parquet from the finished parts, or anew from itself with other gold.
+
+    `read`: what the labels of `against` are written in.
 
     Raises:
         ConfigurationError: no post was labelled, or no gold or earlier label belongs to one.
@@ -95,7 +103,7 @@ def merge(
     earlier, answers = None, None
     if against is not None:
         rows, first_ms = _rows(folder, state, letters)
-        earlier, answers = find_earlier(kafka, against, rows, first_ms)
+        earlier, answers = find_earlier(kafka, against, rows, first_ms, read)
     matching = None if gold is None else _Matching(gold)
     unfinished = folder.predictions.with_suffix(".unfinished")
     columns = schema(letters + ([EARLIER] if answers else []), truth=gold is not None)

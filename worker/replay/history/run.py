@@ -23,11 +23,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from worker.clock import Clock, SystemClock
 from worker.errors import ConfigurationError
+from worker.formats.opened import for_command
 from worker.interrupts import interrupts
 from worker.process import VERSION, few_garbage_collections
 from worker.replay.history.analysis import analyse
 from worker.replay.history.bounds import Bound, parse_bound
 from worker.replay.history.contest import Entrant, answer_part, contestants, entrants
+from worker.replay.history.earlier import EarlierLabel, ReadEarlier
 from worker.replay.history.folder import Cost, Folder, Question, State, held
 from worker.replay.history.page import html
 from worker.replay.history.parts import Part, in_parts, kept_by, still_to_read, stride
@@ -40,8 +42,11 @@ from worker.replay.history.screen import as_line, show
 from worker.replay.history.table import table
 from worker.replay.history.truth import Gold, read_gold
 from worker.settings import KafkaSettings, Settings
+from worker.stream.decoders import Decode, decoder
 
 _INTERRUPTED = 130
+_REGISTRY_S = 60.0
+"""How long a schema registry that is away is waited for."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ def run(settings: Settings, order: Order) -> int:
     clock = SystemClock()
     asked = _understood(order, clock.time())
     chosen = entrants(settings, order.models)
+    formats = for_command(settings, clock, _REGISTRY_S)
     gold = None if order.gold is None else read_gold(order.gold, settings.kafka, asked.names)
     if order.against is not None:  # Better to know now than after hours.
         find_ranges(settings.kafka, order.against, Bound("beginning"), Bound("end"))
@@ -91,10 +97,12 @@ def run(settings: Settings, order: Order) -> int:
     with interrupts() as stop, held(order.report) as folder:
         state = _resumed(folder, question, settings.kafka) or _begun(folder, question, asked, settings, clock)
         if not state.complete:
-            _classify(Work(folder, state, settings.kafka, clock), chosen, stop)
+            work = Work(folder, state, settings.kafka, clock, decoder(formats.readers()))
+            _classify(work, chosen, stop)
             if _undone(folder, state):
                 return _INTERRUPTED
-        report = _report(folder, state, gold, order.against, settings.kafka)
+        read = formats.labels(EarlierLabel)
+        report = _report(folder, state, gold, order.against, settings.kafka, read=read)
     if order.as_json:
         click.echo(as_line(report, order.report))
     else:
@@ -179,6 +187,7 @@ class Work(NamedTuple):
     state: State
     kafka: KafkaSettings
     clock: Clock
+    decode: Decode
 
 
 def _classify(work: Work, chosen: Sequence[tuple[Entrant, Settings]], stop: threading.Event) -> None:
@@ -195,8 +204,8 @@ def _classify(work: Work, chosen: Sequence[tuple[Entrant, Settings]], stop: thre
         _progress(parts, left) as advance,
     ):
         since = work.clock.monotonic()
-        for part, records in in_parts(reader, left, kept_by(work.state.share)):
-            answered = answer_part(records, models, work.clock)
+        for part, records in in_parts(reader, left, kept_by(work.state.share, work.decode)):
+            answered = answer_part(records, models, work.clock, work.decode)
             rows = table(answered.facts, answered.answers)
             now = work.clock.monotonic()
             work.folder.write(part, rows, Cost(now - since, answered.seconds))
@@ -227,10 +236,16 @@ def _progress(parts: Sequence[Part], left: Sequence[Part]) -> Iterator[Callable[
 
 
 def _report(
-    folder: Folder, state: State, gold: Gold | None, against: str | None, kafka: KafkaSettings
+    folder: Folder,
+    state: State,
+    gold: Gold | None,
+    against: str | None,
+    kafka: KafkaSettings,
+    *,
+    read: ReadEarlier,
 ) -> Report:
     """Steps 3 and 4."""
-    merged = merge(folder, state, gold, against, kafka)
+    merged = merge(folder, state, gold, against, kafka, read=read)
     report = analyse(folder, msgspec.structs.replace(state, complete=True), merged, gold)
     folder.put("report.json", msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     folder.put("report.html", html(report).encode())

@@ -48,7 +48,7 @@ Takes {root, component, role, sections} and, of a source, {source}. The role's v
 {{/* The contexts of the roles, each with the sections of settings that it reads. They take the root. */}}
 {{- define "moodstream.worker" -}}
 {{- $context := include "moodstream.context" (dict "root" . "component" "worker" "role" .Values.worker
-  "sections" (list "kafka" "topics" "model" "batch" "worker" "log" "tracing")) | fromJson }}
+  "sections" (list "kafka" "topics" "registry" "model" "batch" "worker" "log" "tracing")) | fromJson }}
 {{- $model := default dict $context.settings.model }}
 {{- if .Values.worker.models.existingClaim }}
 {{- $_ := set $model "store" "/models" }}
@@ -66,7 +66,7 @@ Takes {root, component, role, sections} and, of a source, {source}. The role's v
 
 {{- define "moodstream.trends" -}}
 {{- $context := include "moodstream.context" (dict "root" . "component" "trends" "role" .Values.trends
-  "sections" (list "kafka" "topics" "model" "redis" "trends" "review" "log" "tracing")) | fromJson }}
+  "sections" (list "kafka" "topics" "registry" "model" "redis" "trends" "review" "log" "tracing")) | fromJson }}
 {{- if .Values.worker.models.existingClaim }}
 {{- $_ := set $context.settings "model" (merge (dict "store" "/models") (default dict $context.settings.model)) }}
 {{- end }}
@@ -75,7 +75,7 @@ Takes {root, component, role, sections} and, of a source, {source}. The role's v
 
 {{- define "moodstream.quality" -}}
 {{- include "moodstream.context" (dict "root" . "component" "quality" "role" .Values.quality
-  "sections" (list "kafka" "topics" "quality" "review" "log")) }}
+  "sections" (list "kafka" "topics" "registry" "quality" "review" "log")) }}
 {{- end }}
 
 {{- define "moodstream.topics" -}}

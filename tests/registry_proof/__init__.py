@@ -1,0 +1,1 @@
+"""The contract tests of the schema registry, against a real one."""
