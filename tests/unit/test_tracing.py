@@ -137,7 +137,7 @@ class TestBatch:
             rig.log.append("tweets", None, key=b"gone")
             rig.run()
 
-        batches = collector.spans("batch")
+        batches = sorted(collector.spans("batch"), key=lambda span: span.end_time_unix_nano)
         facts = [attributes_of(span) for span in batches]
         assert [one["messaging.batch.message_count"] for one in facts] == [8, 8, 6]
         assert sum(one["moodstream.labels"] for one in facts) == 20
