@@ -18,7 +18,7 @@ SYNC = quiet=--quiet; if test -t 2; then quiet=; fi; UV_PYTHON_DOWNLOADS=never U
 # The last version of MkDocs does not look for changes with click 8.3, unless it is told to.
 SERVE = serve --livereload
 
-.PHONY: help install demo test chaos chaos-proofs fuzz trends-proof replay-proof lint bench docs pictures clean
+.PHONY: help install demo test chaos chaos-proofs fuzz trends-proof replay-proof spark-proof lint bench docs pictures clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -49,6 +49,9 @@ trends-proof: $(VENV)/.ready-dev ## 200,000 labels counted and by hand: make tre
 
 replay-proof: $(VENV)/.ready-dev ## 100,000 posts replayed and killed: make replay-proof ARGS="--gold test.txt --texts posts.txt"
 	@$(BIN)/python -m tests.replay_proof $(ARGS)
+
+spark-proof: $(VENV)/.ready-spark ## 100,000 posts by Spark and Ray, as by classify: make spark-proof ARGS="--texts posts.txt"
+	@$(BIN)/python -m tests.spark_proof $(ARGS)
 
 lint: $(VENV)/.ready-dev ## check style, types and who imports whom
 	@$(BIN)/ruff check .
@@ -85,6 +88,11 @@ $(VENV)/.ready-docs: $(LOCKED)
 $(VENV)/.ready-bench: $(LOCKED)
 	@echo "installing what the benchmarks need, torch among it: some minutes the first time" >&2
 	@$(SYNC) --extra bench
+	@touch $@
+
+$(VENV)/.ready-spark: $(LOCKED)
+	@echo "installing Spark and Ray: 1 GB, some minutes the first time" >&2
+	@$(SYNC) --extra spark --extra ray
 	@touch $@
 
 $(VENV)/.ready-dev: $(LOCKED)

@@ -62,7 +62,8 @@ def batch(texts: Any, kind: pa.DataType | None = None) -> pa.RecordBatch:
 
 
 def rows(batches: Iterator[pa.RecordBatch]) -> list[dict[str, Any]]:
-    return pa.Table.from_batches(list(batches)).to_pylist()
+    found: list[dict[str, Any]] = pa.Table.from_batches(list(batches)).to_pylist()
+    return found
 
 
 def run(*arguments: str, stdin: bytes = b"") -> Result:

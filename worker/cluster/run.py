@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -13,12 +14,14 @@ import click
 import msgspec
 
 from worker.cluster.job import BATCH_ROWS, require
+from worker.cluster.spark import NEEDED, with_settings
 from worker.errors import ConfigurationError, MoodstreamError
 from worker.settings import Settings
 
 _OURS = {
     "spark.app.name": "moodstream classify",
     "spark.sql.execution.arrow.maxRecordsPerBatch": str(BATCH_ROWS),
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(64 * 1024 * 1024),  # where posts are whole books
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # what others read, with a time zone
     "spark.ui.enabled": "false",  # it would listen on every address
 }
@@ -67,7 +70,9 @@ def run(settings: Settings, order: Order) -> None:
         ConfigurationError: a package, a path, a column or a setting is wrong.
         EngineError: the job failed; nothing was written to the output that a reader takes for whole.
     """
-    require("spark", "pyarrow", "pyspark")
+    require("spark", *NEEDED)
+    # It speaks of frames of pandas, of which none is made here.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     with _told(), _session(order) as session:
         done = _label(session, settings, order)
     if order.as_json:
@@ -79,8 +84,6 @@ def run(settings: Settings, order: Order) -> None:
 def _label(session: Any, settings: Settings, order: Order) -> Done:
     from pyspark.sql import Observation
     from pyspark.sql import functions as f
-
-    from worker.cluster.spark import with_settings
 
     posts = session.read.parquet(order.source)
     if order.partitions is not None:
@@ -102,6 +105,7 @@ def _session(order: Order) -> Iterator[Any]:
     alone: dict[str, str] = {}
     if order.master.startswith("local"):
         alone = _ALONE
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not whatever `python3` is
     watched = {"spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower()}
     for name, value in (_OURS | alone | watched | dict(order.conf)).items():

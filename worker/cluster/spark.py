@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
+NEEDED = ("pyspark", "pyarrow", "pandas")
+"""Packages of the extra. pandas is not used here, but PySpark asks for it before it takes any function."""
+
 
 def labelled(
     frame: DataFrame,
@@ -62,7 +65,7 @@ def with_settings(
     frame: DataFrame, settings: Settings, *, text_column: str, others: Sequence[str]
 ) -> DataFrame:
     """As `labelled`, of settings that are read."""
-    require("spark", "pyarrow", "pyspark")
+    require("spark", *NEEDED)
     from pyspark.sql.types import StructType
 
     path = settings.model.path

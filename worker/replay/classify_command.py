@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import click
 
@@ -91,8 +91,8 @@ def _on_this_machine(settings: Settings, file: str, of_engine: dict[str, Any], *
         raise click.UsageError(f"{named} is for --engine")
     from worker.replay.classify import classify_lines
 
-    lines: BinaryIO = click.File("rb").convert(file, None, click.get_current_context())
-    classify_lines(lines, sys.stdout, settings, as_json=as_json)
+    lines = click.File("rb").convert(file, None, click.get_current_context())
+    classify_lines(cast(BinaryIO, lines), sys.stdout, settings, as_json=as_json)
 
 
 def _on_spark(settings: Settings, source: str, of_engine: dict[str, Any], *, as_json: bool) -> None:
