@@ -22,14 +22,17 @@ from tests.spark_proof.inside import label_with_ray, refuses_another_model
 from tests.spark_proof.watch import Loads, Watch
 from tests.support.artifacts import variant
 from tests.support.waiting import eventually
+from worker.cluster.job import BATCH_ROWS
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-FILES = 20
-"""Of the table. Each is a task of Spark's, so that every process has several."""
+TASKS = 4
+"""For each core, at least: a process that opened the model for every task would be found out."""
 BAD = ("", " \t ", None)
 """Every 500th post has one of these for a text, in turns."""
 FEW = 1000
 """Posts where it is not about speed."""
+_EACH_FILE = ("--spark-conf", "spark.sql.files.maxPartitionBytes=1m")
+"""A task each; Spark would put small ones together."""
 
 
 class Given(NamedTuple):
@@ -105,7 +108,18 @@ class Commands:
         """The same by Spark, begun."""
         where = ("--engine", "spark", str(posts.table), str(labels), "--master", f"local[{self._cores}]")
         return subprocess.Popen(
-            [sys.executable, "-m", "worker", "classify", "--json", *where, "--keep", "at", *more],
+            [
+                sys.executable,
+                "-m",
+                "worker",
+                "classify",
+                "--json",
+                *where,
+                *_EACH_FILE,
+                "--keep",
+                "at",
+                *more,
+            ],
             env=self._watch.environment,
             cwd=self._folder,
             stdout=subprocess.PIPE,
@@ -125,8 +139,8 @@ def run(given: Given, folder: Path) -> Found:
     """Do it."""
     watch = Watch(folder / "watch")
     commands = Commands(watch, given.cores, folder)
-    posts = _write(given.texts, given.records, folder / "posts", files=FILES)
-    few = _write(given.texts, FEW, folder / "few", files=4)
+    posts = _write(given.texts, given.records, folder / "posts", cores=given.cores)
+    few = _write(given.texts, FEW, folder / "few", cores=given.cores)
     with _timed("classify") as classify:
         answers = commands.lines(posts)
     watch.taken()
@@ -160,8 +174,12 @@ def run(given: Given, folder: Path) -> Found:
     )
 
 
-def _write(texts: list[str], records: int, at: Path, *, files: int) -> Posts:
-    """The table and the lines."""
+def _write(texts: list[str], records: int, at: Path, *, cores: int) -> Posts:
+    """The table and the lines.
+
+    A file has no more rows than the loop takes at once. So where there are many, the model is given the same
+    batches of a file as of lines: in 8 bits it answers a little differently in another one.
+    """
     numbered = list(enumerate(islice(cycle(texts), records)))
     posts = [
         {"id": number, "text": BAD[number // 500 % 3] if number % 500 == 499 else text}
@@ -170,9 +188,9 @@ def _write(texts: list[str], records: int, at: Path, *, files: int) -> Posts:
     when = [NOON + timedelta(seconds=number) for number in range(records)]
     table = pa.Table.from_pylist(posts).append_column("at", pa.array(when))
     at.mkdir()
-    rows = -(-records // files)
-    for number in range(files):
-        pq.write_table(table.slice(number * rows, rows), at / f"part-{number:02}.parquet")
+    rows = min(BATCH_ROWS, -(-records // (TASKS * cores)))
+    for number, start in enumerate(range(0, records, rows)):
+        pq.write_table(table.slice(start, rows), at / f"part-{number:03}.parquet")
     lines = at.with_suffix(".jsonl")
     known = ({name: value for name, value in post.items() if value is not None} for post in posts)
     lines.write_bytes(b"\n".join(map(msgspec.json.encode, known)) + b"\n")
