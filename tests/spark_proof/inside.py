@@ -20,7 +20,6 @@ def label_with_ray(posts: Path, labels: Path, *, actors: int, scratch: Path) -> 
         num_cpus=actors + 1,  # reading wants one too
         include_dashboard=False,
         log_to_driver=False,
-        _node_ip_address="127.0.0.1",
         _temp_dir=str(scratch),
     )
     try:
