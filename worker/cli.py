@@ -23,6 +23,7 @@ from worker.errors import ConfigurationError, MoodstreamError
 from worker.options import json_option, settings_options
 from worker.quality.commands import quality
 from worker.replay.backfill.commands import backfill
+from worker.replay.classify_command import classify
 from worker.replay.gate_command import gate_command
 from worker.replay.history.commands import replay
 from worker.settings import Settings
@@ -73,6 +74,7 @@ def cli() -> None:
 cli.add_command(topics)
 cli.add_command(backfill)
 cli.add_command(bench)
+cli.add_command(classify)
 cli.add_command(control)
 cli.add_command(doctor)
 cli.add_command(quality)
@@ -190,20 +192,6 @@ def config(settings: Settings, as_json: bool) -> None:
         for part in dotted.split("."):
             value = value[part]
         click.echo(f"{click.style(dotted, bold=True)} = {value}\n    {field.description}")
-
-
-@cli.command()
-@click.argument("file", type=click.File("rb"), default="-")
-@json_option
-@settings_options
-def classify(settings: Settings, file: Any, as_json: bool) -> None:
-    """Label the lines of FILE (or standard input): plain text, or JSON objects with a "text".
-
-    One answer a line, in order. With --json each is an object with label, score, scores and neutral.
-    """
-    from worker.replay.classify import classify_lines
-
-    classify_lines(file, sys.stdout, settings, as_json=as_json)
 
 
 @cli.command()

@@ -23,6 +23,7 @@
     │   └── NoAnswerError      (stream) the model fails on them                    500
     ├── ServerDiedError        (web) the HTTP server ended by itself               exit 1
     ├── AlertsDiedError        (trends) the thread that finds spikes ended         exit 1
+    ├── EngineError            (cluster) Spark gave up on a job                    exit 1
     ├── DataLossAvertedError   going on would lose or double records               exit 4
     └── BadRecordError         one input record cannot be labelled: dead letter    never leaves the loop
 

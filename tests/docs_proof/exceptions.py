@@ -31,6 +31,7 @@ NOT_RUN = {
     "docker ": "needs a Docker daemon; make image-proof builds the image and runs it without one",
     "helm ": "needs a cluster; tests/helm renders and checks what would be installed",
     "moodstream train": _HOURS,
+    "moodstream classify --engine spark": "needs Spark, 0.5 GB; make spark-proof installs and runs it",
     "moodstream model import OWNER/NAME": "asks the hub; tests/integration/test_newcomer.py imports a folder",
     "moodstream source bluesky": _SERVER,
     "moodstream source mastodon": _SERVER,

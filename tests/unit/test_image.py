@@ -130,7 +130,7 @@ class TestWhatGoesIn:
     def test_extras_are_the_projects(self) -> None:
         named = set(re.findall(r"--extra (\w+)", TEXT))
 
-        assert named == {"quality", "sources", "gpu"}
+        assert named == {"quality", "registry", "sources", "tracing", "gpu"}
         assert named <= PROJECT["optional-dependencies"].keys()
 
     def test_what_is_copied_exists_and_reaches_the_builder(self) -> None:

@@ -15,7 +15,7 @@ from rich.progress import wrap_file
 
 from worker.clock import SystemClock
 from worker.model.classifier import Classifier
-from worker.replay.offline import run_offline
+from worker.replay.offline import answers
 from worker.settings import Settings
 from worker.stream.role import open_classifier
 from worker.types import Label
@@ -35,16 +35,8 @@ def _label(
     lines: BinaryIO, target: TextIO, classifier: Classifier, settings: Settings, *, as_json: bool
 ) -> None:
     values = (_value(index, line) for index, line in enumerate(lines))
-    for record in run_offline(values, classifier, settings, SystemClock()):
-        if record.topic == settings.topics.labels and record.value is not None:
-            label = msgspec.json.decode(record.value, type=Label)
-            target.write(_answer(label, as_json=as_json) + "\n")
-        else:
-            message = dict(record.headers).get("moodstream.message")
-            reason = message.decode() if isinstance(message, bytes) else "deleted"
-            target.write(
-                (msgspec.json.encode({"error": reason}).decode() if as_json else f"-\t{reason}") + "\n"
-            )
+    for answer in answers(values, classifier, settings, SystemClock()):
+        target.write(_told(answer, as_json=as_json) + "\n")
     target.flush()
 
 
@@ -87,8 +79,10 @@ def _value(index: int, line: bytes) -> bytes:
         return line
 
 
-def _answer(label: Label, *, as_json: bool) -> str:
+def _told(answer: Label | str, *, as_json: bool) -> str:
+    if isinstance(answer, str):
+        return msgspec.json.encode({"error": answer}).decode() if as_json else f"-\t{answer}"
     if as_json:
-        fields = {name: getattr(label, name) for name in ("id", "label", "score", "scores", "neutral")}
+        fields = {name: getattr(answer, name) for name in ("id", "label", "score", "scores", "neutral")}
         return msgspec.json.encode(fields).decode()
-    return f"{label.label}\t{label.score:.3f}"
+    return f"{answer.label}\t{answer.score:.3f}"

@@ -11,6 +11,7 @@ from worker.clock import Clock
 from worker.metrics import Metrics
 from worker.model.classifier import Classifier
 from worker.settings import Settings
+from worker.stream.dead_letters import PREFIX
 from worker.stream.decode import decode
 from worker.stream.decoders import Decode
 from worker.stream.loop import Loop
@@ -83,11 +84,22 @@ def _through_the_loop(
     return log.published
 
 
+def answers(
+    values: Iterable[bytes | None], classifier: Classifier, settings: Settings, clock: Clock
+) -> Iterator[Label | str]:
+    """The label of each value in order; where there is none the reason, as the dead letter says it."""
+    for record in run_offline(values, classifier, settings, clock):
+        if record.topic == settings.topics.labels and record.value is not None:
+            yield _LABEL.decode(record.value)
+        else:
+            message = dict(record.headers).get(f"{PREFIX}message")
+            yield message.decode() if isinstance(message, bytes) else "deleted"
+
+
 def label_texts(
     texts: Iterable[str], classifier: Classifier, settings: Settings, clock: Clock
 ) -> Iterator[Label | None]:
     """The label of each text in order; None for a text that the stream would send to the dead letters."""
     values = (msgspec.json.encode({"id": index, "text": text}) for index, text in enumerate(texts))
-    for record in run_offline(values, classifier, settings, clock):
-        is_label = record.topic == settings.topics.labels and record.value is not None
-        yield _LABEL.decode(record.value or b"") if is_label else None
+    for answer in answers(values, classifier, settings, clock):
+        yield answer if isinstance(answer, Label) else None

@@ -1,0 +1,1 @@
+"""A table labelled by Spark and by Ray, held against `moodstream classify`."""
