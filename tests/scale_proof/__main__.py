@@ -1,4 +1,4 @@
-"""`python -m tests.scale_proof`. Exit code 1 where something was lost, doubled, or the arithmetic is off."""
+"""`python -m tests.scale_proof`. Exit code 1 where something was lost or doubled."""
 
 from __future__ import annotations
 

