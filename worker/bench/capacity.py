@@ -1,9 +1,11 @@
 """How many workers, partitions and stores a rate needs, and how long posts then take. Pure arithmetic.
 
-The queueing model of one worker: it reads posts at a steady rate, and while a batch is in the model and in
-its transaction, the next one comes together. So a batch holds what arrived during the turn before it, and a
-turn takes what its batch costs: a fixed point, in which a queue with bulk service (Bailey 1954, "On queueing
-processes with bulk service") settles at a steady rate. `make scale-proof` holds it against measured delays.
+The queueing model of one worker: it reads posts at a steady rate, and while a batch is in the model the next
+one comes together. So a batch holds what arrived during the turn before it, and a turn takes what its batch
+costs the model: a fixed point, in which a queue with bulk service (Bailey 1954, "On queueing processes with
+bulk service") settles at a steady rate. A transaction is committed while the next batch is in the model: it
+makes a post wait, and a turn no longer, unless it takes longer than that batch. `make scale-proof` holds it
+against measured delays.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ class Turn(msgspec.Struct, frozen=True):
     post_s: float
     """Of each post in it."""
     commit_s: float
-    """Of the transaction, during which this worker's model waits unless a full batch is at its door."""
+    """Of the transaction, while the model has the next batch."""
     linger_s: float
     """How long a post waits for others where the model has nothing to do: `batch.linger_ms`."""
     most: int
@@ -56,12 +58,17 @@ def turn_posts(turn: Turn, posts_per_s: float) -> float:
     Raises:
         ValueError: it is more than its capacity, so that posts wait ever longer.
     """
-    fixed_s, share = turn.base_s + turn.commit_s, posts_per_s * turn.post_s
-    batch = posts_per_s * fixed_s / (1 - share) if share < 1 else math.inf
+    share = posts_per_s * turn.post_s
+    batch = posts_per_s * turn.base_s / (1 - share) if share < 1 else math.inf
+    batch = max(batch, posts_per_s * turn.commit_s)
     if batch > turn.most and posts_per_s >= turn.capacity:
         raise ValueError(f"{posts_per_s:g} posts/s are more than the {turn.capacity:g} of its capacity")
-    lingered = posts_per_s * turn.linger_s + 1  # its time begins with the first post
-    return min(max(batch, lingered), turn.most)
+    return min(max(batch, _lingered(turn, posts_per_s)), turn.most)
+
+
+def _lingered(turn: Turn, posts_per_s: float) -> float:
+    """Posts in a batch that waits for nothing but `linger_s`, which begins with its first post."""
+    return posts_per_s * turn.linger_s + 1
 
 
 def delays(turn: Turn, posts_per_s: Sequence[float]) -> Delays:
@@ -77,8 +84,10 @@ def delays(turn: Turn, posts_per_s: Sequence[float]) -> Delays:
         raise ValueError("there must be posts")
     batches = np.array([turn_posts(turn, rate) for rate in rates])
     own_s = turn.base_s + turn.commit_s + turn.post_s * batches + turn.transit_s
+    lingers = np.array([_lingered(turn, rate) for rate in rates]) >= batches
+    waits_s = np.where(lingers, turn.linger_s, batches / rates)
     places = (np.arange(_PLACES) + 0.5) / _PLACES  # of posts within the turn in which they come
-    seconds = (own_s[:, None] + (batches / rates)[:, None] * places).ravel()
+    seconds = (own_s[:, None] + waits_s[:, None] * places).ravel()
     order = np.argsort(seconds)
     up_to = np.cumsum(np.repeat(rates, _PLACES)[order]) / (rates.sum() * _PLACES)
     p50, p99 = (float(seconds[order][np.searchsorted(up_to, share)]) for share in (0.5, 0.99))
