@@ -36,7 +36,7 @@ def settings_for(kafka: KafkaUnderTest, names: dict[str, str], **shape: int) -> 
 
 
 def run(settings: Settings, *arguments: str) -> click.testing.Result:
-    shown = settings.topics.model_dump(exclude={"weights"})
+    shown = settings.topics.model_dump(exclude={"weights", "input_formats"})
     flags = {f"topics.{name}": value for name, value in shown.items()}
     flags["topics.inputs"] = ",".join(settings.topics.inputs)
     flags["kafka.bootstrap_servers"] = settings.kafka.bootstrap_servers

@@ -40,7 +40,7 @@ def test_every_topic_of_the_settings_is_planned_once() -> None:
 
 SHAPE = {
     "partitions", "replication_factor", "min_insync_replicas", "retention_hours", "max_message_bytes",
-    "weights",
+    "weights", "input_formats", "label_format",
 }  # fmt: skip
 
 
