@@ -31,8 +31,9 @@ class Found(msgspec.Struct, frozen=True):
     trends_exact: bool
     events: list[Event]
     queueing: list[Point]
-    off: float
-    """The largest error of the arithmetic, as a share: a measurement, not a promise."""
+    off_p50: float
+    off_p99: float
+    """The largest errors of the arithmetic, as shares: measurements, not promises."""
     session_timeout_s: float
     problems: list[str]
 
@@ -75,10 +76,16 @@ def run(folder: Path, seed: int, seconds: float, say: Callable[[str], None]) -> 
         trends_exact=verdict.trends_off == 0,
         events=events,
         queueing=points,
-        off=round(max(point.off for point in points), 3),
+        off_p50=_largest([point.off[0] for point in points]),
+        off_p99=_largest([point.off[1] for point in points]),
         session_timeout_s=SESSION_S,
         problems=problems,
     )
+
+
+def _largest(errors: list[float]) -> float:
+    low, high = min(errors), max(errors)
+    return round(high if high >= -low else low, 3)
 
 
 def _points(group: Group, seconds: float, say: Callable[[str], None]) -> list[Point]:
