@@ -32,7 +32,7 @@ demo: $(VENV)/.ready-demo ## see it work on this machine: broker, worker, trends
 	@$(BIN)/moodstream demo $(ARGS)
 
 test: $(VENV)/.ready-dev ## run the tests; Kafka, Redis and Prometheus are real where they can be had
-	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 chaos: $(VENV)/.ready-dev ## break everything for some minutes, then check: make chaos MINUTES=20 SEED=1
 	@$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \

