@@ -10,6 +10,8 @@ from typing import NamedTuple
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
+from worker.settings import Settings
+
 
 class _Arrived(msgspec.Struct):
     id: str | int
@@ -75,6 +77,13 @@ class Monitor:
         self._watches: list[Watch] = []
         self.done: list[Watch] = []
         self.seen = Seen()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Monitor:
+        """Of the inputs and the labels topic of these settings."""
+        topics = settings.topics
+        inputs = {f"{topic}/{number}" for topic in topics.inputs for number in range(topics.partitions)}
+        return cls(settings.kafka.bootstrap_servers, topics.labels, topics.partitions, inputs)
 
     def start(self) -> None:
         self._thread.start()

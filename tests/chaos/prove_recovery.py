@@ -14,7 +14,7 @@ from tests.chaos.check import check
 from tests.chaos.monitor import Monitor
 from tests.chaos.reading import drained, read_everything
 from tests.chaos.schedule import TRENDS, WORKERS
-from tests.chaos.system import PARTITIONS, SESSION_S, TRANSACTION_S, Options, System
+from tests.chaos.system import SESSION_S, TRANSACTION_S, Options, System
 from tests.chaos.traffic import Content, Traffic
 from tests.support.network import Weather
 from tests.support.roles import RoleProcess
@@ -52,8 +52,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with System(tmp_path_factory.mktemp("chaos"), Options(disk=False)) as system:
         settings = system.settings
         bootstrap = settings.kafka.bootstrap_servers
-        inputs = {f"{topic}/{number}" for topic in settings.topics.inputs for number in range(PARTITIONS)}
-        monitor = Monitor(bootstrap, settings.topics.labels, PARTITIONS, inputs)
+        monitor = Monitor.of(settings)
         traffic = Traffic(bootstrap, Content(SEED, time.time()), 200)
         monitor.start()
         traffic.start()

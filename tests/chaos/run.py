@@ -15,7 +15,7 @@ from tests.chaos.reading import drained, read_everything
 from tests.chaos.replicas import overlapping
 from tests.chaos.report import of_faults, summary
 from tests.chaos.schedule import BROKERS, GAP_S, KINDS, Fault, schedule
-from tests.chaos.system import PARTITIONS, SESSION_S, Options, System
+from tests.chaos.system import SESSION_S, Options, System
 from tests.chaos.traffic import Content, Traffic
 from tests.support.waiting import eventually
 
@@ -123,14 +123,12 @@ class _Watching:
         self, system: System, plan: Plan, say: Callable[[str], None], show: Callable[[Progress], None]
     ) -> None:
         settings = system.settings
-        bootstrap, topics = settings.kafka.bootstrap_servers, settings.topics
-        inputs = {f"{topic}/{number}" for topic in topics.inputs for number in range(PARTITIONS)}
         self._system = system
         self._plan = plan
         self._say = say
         self._show = show
-        self.monitor = Monitor(bootstrap, topics.labels, PARTITIONS, inputs)
-        self.traffic = Traffic(bootstrap, Content(plan.seed, time.time()), plan.rate)
+        self.monitor = Monitor.of(settings)
+        self.traffic = Traffic(settings.kafka.bootstrap_servers, Content(plan.seed, time.time()), plan.rate)
         self.injector = Injector(system, self.traffic, self.monitor, say)
         self.lifted = 0.0
         """When the last fault was over."""

@@ -119,8 +119,7 @@ class Container:
     @property
     def exit_code(self) -> int | None:
         """Of its first process; None while it runs."""
-        child = self._child._child
-        return None if child is None else child.poll()
+        return self._child.exit_code
 
     @property
     def log(self) -> str:

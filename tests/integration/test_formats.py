@@ -16,11 +16,11 @@ from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
+from tests.support.formats import message_class, record
 from tests.support.kafka import KafkaUnderTest
 from tests.support.pipeline import Pipeline
 from tests.support.registry import LocalRegistry, local_registry
 from tests.support.waiting import eventually
-from tests.unit.test_formats import message_class, record
 from worker.cli import cli
 from worker.clock import SystemClock
 from worker.configuration import load

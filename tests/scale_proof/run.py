@@ -11,7 +11,7 @@ import msgspec
 from tests.chaos.check import check
 from tests.chaos.monitor import Monitor
 from tests.chaos.reading import drained, read_everything
-from tests.chaos.system import PARTITIONS, SESSION_S, Options, System
+from tests.chaos.system import SESSION_S, Options, System
 from tests.chaos.traffic import Content, Traffic
 from tests.scale_proof.queueing import Point, calibrate, measure
 from tests.scale_proof.scaling import MEMBERS, Event, Group, scale
@@ -49,10 +49,8 @@ def run(folder: Path, seed: int, seconds: float, say: Callable[[str], None]) -> 
     options = Options(disk=False, workers=1, fixed_names=False, worker_module="tests.scale_proof.process")
     with System(folder, options) as system:
         settings = system.settings
-        bootstrap, topics = settings.kafka.bootstrap_servers, settings.topics
-        inputs = {f"{topic}/{number}" for topic in topics.inputs for number in range(PARTITIONS)}
-        monitor = Monitor(bootstrap, topics.labels, PARTITIONS, inputs)
-        traffic = Traffic(bootstrap, Content(seed, time.time(), feedback_every=2), 50)
+        monitor = Monitor.of(settings)
+        traffic = Traffic(settings.kafka.bootstrap_servers, Content(seed, time.time(), feedback_every=2), 50)
         group = Group(system, monitor, traffic)
         monitor.start()
         traffic.start()

@@ -75,8 +75,7 @@ class RoleProcess:
     @property
     def exit_code(self) -> int | None:
         """How it ended; negative for a signal, None while it runs or before its first start."""
-        child = self._child._child
-        return None if child is None else child.poll()
+        return self._child.exit_code
 
     @property
     def log(self) -> str:

@@ -103,8 +103,8 @@ class Costs(msgspec.Struct, frozen=True):
     """Of all that a worker does around its model (`bench stream`, null model): the bound with a fast GPU."""
     trends_per_s: float = 22_000.0
     """Labels that one `trends` counts (`bench trends`, with terms), its Redis on the same two cores."""
-    redis_per_s: float = 60_000.0
-    """Labels that one Redis takes: its script runs in one thread."""
+    redis_per_s: float = 123_000.0
+    """Labels that one Redis takes with terms, by its processor time in `bench trends`: it has one thread."""
     post_bytes: int = 260
     """Of a real tweet in Kafka with key, author, language and source; uncompressed."""
     label_bytes: int = 490

@@ -61,6 +61,11 @@ class ChildProcess:
         """Whether it runs now."""
         return self._child is not None and self._child.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; negative for a signal, None while it runs or before its first start."""
+        return None if self._child is None else self._child.poll()
+
     def start(self, ready: Callable[[], bool], *, within_s: float = 30.0) -> None:
         """Start it and wait until `ready()` answers true.
 

@@ -85,21 +85,13 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
         return not stop.overdue(worker.drain_s)
 
     with ExitStack() as closing:
+        name, drain_s = worker.instance_id, worker.drain_s
         tracer = closing.enter_context(
-            opened(
-                settings.tracing,
-                role="worker",
-                instance=worker.instance_id,
-                metrics=metrics,
-                drain_s=worker.drain_s,
-            )
+            opened(settings.tracing, role="worker", instance=name, metrics=metrics, drain_s=drain_s)
         )
         queue, routers = open_queue(worker, metrics, clock)
         closing.enter_context(serve(worker.http, metrics, health, on_death=stop.set, routers=routers))
-        classifier = open_classifier(settings)
-        metrics.gauge(m.MODEL_INFO).labels(classifier.name, classifier.runtime).set(1)
-        metrics.gauge(m.MODEL_LOADED).set(1)
-        health.set("model", True)
+        classifier = _ready_classifier(settings, metrics, health)
         encode = formats.encoder(settings.topics.labels, keep_waiting)
         if encode is None or not formats.wait(keep_waiting):
             log.warning("stopped before the schema registry was there")
@@ -135,7 +127,16 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
         operator = closing.enter_context(operated(settings, loop, metrics, clock, keep_waiting))
         closing.enter_context(few_garbage_collections())
         operator.settle()
-        loop.run(stop.is_set, worker.drain_s)
+        loop.run(stop.is_set, drain_s)
+
+
+def _ready_classifier(settings: Settings, metrics: Metrics, health: Health) -> Classifier:
+    """The model of the settings, and everybody told that it is there."""
+    classifier = open_classifier(settings)
+    metrics.gauge(m.MODEL_INFO).labels(classifier.name, classifier.runtime).set(1)
+    metrics.gauge(m.MODEL_LOADED).set(1)
+    health.set("model", True)
+    return classifier
 
 
 def _edges(

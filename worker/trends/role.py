@@ -80,13 +80,8 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: threading.Even
         follower = Follower(client, keys.live, hub, clock, on_death=stop.set)
         follower.start()
         closing.callback(follower.close)
-        source = KafkaLabelSource(
-            settings.kafka,
-            trends,
-            topic,
-            dependency=Dependency("kafka", clock, metrics, health),
-            metrics=metrics,
-        )
+        kafka = Dependency("kafka", clock, metrics, health)
+        source = KafkaLabelSource(settings.kafka, trends, topic, dependency=kafka, metrics=metrics)
         closing.callback(source.close, trends.drain_s / 3)
         formats = Formats(settings, clock=clock, metrics=metrics, health=health)
         loop = TrendsLoop(

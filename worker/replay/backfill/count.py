@@ -53,7 +53,7 @@ def count(
     trends = settings.trends.model_copy(update={"group_id": group_of(keys.backfill)})
     with LogReader(settings.kafka, keys.labels, trends.group_id, wait_s=wait_s, clock=clock) as log:
         ends = {partition: span.end for partition, span in log.spans().items()}
-    metrics, health = Metrics(), Health(clock, wait_s, ())
+    metrics, health, counted = Metrics(), Health(clock, wait_s, ()), _Counted()
     source = KafkaLabelSource(
         settings.kafka,
         trends,
@@ -62,14 +62,10 @@ def count(
         metrics=metrics,
         partitions=ends,
     )
-    counted, limits = _Counted(), replace(limits_of(settings.trends), shapes_s=0)
-    queries = RedisQueryStore(client, keys, clock, settings.trends.max_queries)
-    reading: Reading = replace(
-        reading_of(settings.trends, settings.review), late_s=_ANY_TIME, early_s=_ANY_TIME, review=None
-    )
+    queries = RedisQueryStore(client, keys, clock, trends.max_queries)
     loop = TrendsLoop(
         source,
-        RedisTrendStore(client, keys, limits, clock, queries),
+        RedisTrendStore(client, keys, replace(limits_of(trends), shapes_s=0), clock, queries),
         feed=counted,
         topic=keys.labels,
         max_records=trends.max_records,
@@ -77,7 +73,7 @@ def count(
         clock=clock,
         metrics=metrics,
         health=health,
-        watch=QueryWatch(queries, reading, clock, metrics),
+        watch=QueryWatch(queries, _reading(settings), clock, metrics),
         read=read,
     )
     patience = _Patience(wait_s, clock, health)
@@ -92,6 +88,12 @@ def count(
     finally:
         source.close(_CLOSE_S)
     return counted.n
+
+
+def _reading(settings: Settings) -> Reading:
+    """What is looked at of a label: no time is too late or too early, and nothing is kept for review."""
+    live = reading_of(settings.trends, settings.review)
+    return replace(live, late_s=_ANY_TIME, early_s=_ANY_TIME, review=None)
 
 
 class _Counted:
