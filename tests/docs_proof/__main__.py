@@ -24,8 +24,6 @@ def main(*, only: str, as_json: bool) -> None:
         raise click.ClickException(missing)
     with tempfile.TemporaryDirectory(prefix="moodstream-docs-") as folder:
         found = run(Path(folder), only, lambda text: click.echo(text, err=True))
-    for one in found.failed:
-        click.secho(f"{one.document}: {one.line}\n{one.said}", fg="red", err=True)
     line = msgspec.json.encode(found)
     click.echo(line if as_json else msgspec.json.format(line, indent=2))
     sys.exit(0 if found.good else 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -100,4 +101,4 @@ def documented() -> list[Typed]:
 def _lines(document: str, markdown: str) -> Iterator[Typed]:
     for line in in_blocks(markdown):
         if PROGRAMS & set(programs(line)):
-            yield Typed(document, line.split(" #")[0].strip())
+            yield Typed(document, re.sub(r"\s# .*", "", line).strip())

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from tests.docs_proof.exceptions import Typed, documented, manner
+from tests.docs_proof.exceptions import ROOT, Typed, documented, manner
 from tests.docs_proof.stage import Stage
 from worker.local.processes import HOST, free_port
 
@@ -49,9 +49,12 @@ def run(folder: Path, only: str, say: Callable[[str], None]) -> Found:
     """All lines; with `only` those that hold these words, and what has to be so before them."""
     not_run: dict[str, str] = {}
     failed: list[Failed] = []
-    ran = 0
+    ran, document = 0, ""
     with Stage(folder) as stage:
         for typed in documented():
+            if typed.document != document:
+                stage.begin()
+                document = typed.document
             how, more = manner(typed)
             needed = typed.line == "moodstream topics create"
             if how == "not":
@@ -59,7 +62,7 @@ def run(folder: Path, only: str, say: Callable[[str], None]) -> Found:
             elif needed or only in typed.line:
                 said = _do(stage, typed, how, more)
                 ran += 1
-                say(f"{'✗' if said else '✓'} {typed.document}: {typed.line}")
+                say(f"{'✗' if said else '✓'} {typed.document}: {typed.line}{said and chr(10)}{said}")
                 if said:
                     failed.append(Failed(typed.document, typed.line, said))
             if needed:
@@ -72,7 +75,8 @@ def _do(stage: Stage, typed: Typed, how: str, role: str) -> str:
     try:
         line = _prepared(stage, typed.line)
     except (AssertionError, subprocess.SubprocessError, httpx.HTTPError) as error:
-        return f"what has to be so before could not be brought about: {error}"
+        more = getattr(error, "stderr", "")
+        return f"what has to be so before could not be brought about: {error} {more}"
     if how == "role":
         with stage.without(role):
             return _role(stage, line, role)
@@ -126,7 +130,7 @@ def _started(stage: Stage, line: str, more: dict[str, str]) -> subprocess.Popen[
     # One command takes the shell's place, so that its exit code and signals are its own.
     return subprocess.Popen(
         ["bash", "-o", "pipefail", "-c", line],
-        cwd=stage.folder,
+        cwd=ROOT if line.startswith("make ") else stage.folder,
         env={**os.environ, **stage.environment, **more},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
