@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model.batch import micro_batches, padded, read_pad_id
+from worker.model.batch import micro_batches, padded, read_pad_id, shortest_beside
 from worker.stream.batch import Batch, BatchBuilder, Entry
 from worker.stream.decode import Deletion
 from worker.stream.pace import Budget, CostCurve, Promise
@@ -62,7 +62,7 @@ def test_a_runtime_that_remembers_shapes_meets_few(lengths: list[int], streams: 
         ([8] * 4, 4, [(4, 8)]),
         ([8] * 20, 2, [(8, 8), (4, 8), (4, 8), (4, 8)]),
         ([8] * 64, 2, [(16, 8)] * 3 + [(8, 8), (4, 8), (4, 8)]),
-        ([100] * 16, 1, [(8, 112), (8, 112)]),
+        ([100] * 16, 1, [(8, 108), (8, 108)]),
     ],
 )
 def test_every_stream_gets_an_equal_share_of_what_is_left(
@@ -73,7 +73,28 @@ def test_every_stream_gets_an_equal_share_of_what_is_left(
     assert [part.input_ids.shape for part in parts] == shapes
 
 
-@pytest.mark.parametrize(("length", "expected"), [(1, 4), (32, 32), (33, 40), (64, 64), (65, 80), (512, 512)])
+@given(st.lists(st.integers(1, 140), min_size=1, max_size=60), st.integers(1, 3))
+def test_a_row_ends_in_a_whole_block_of_keys_or_in_a_part_of_one_whatever_stands_beside_it(
+    lengths: list[int], streams: int
+) -> None:
+    """Attention takes 16 keys at a time; of a part of so many its sums are rounded otherwise."""
+    parts = micro_batches([[1] * n for n in lengths], max_rows=16, max_tokens=1024, streams=streams)
+    for part in parts:
+        width = part.input_ids.shape[1]
+        for row in part.rows.tolist():
+            end = -(-lengths[row] // 16) * 16
+            assert (width >= end) == (padded(lengths[row]) >= end)
+
+
+@pytest.mark.parametrize(("length", "shortest"), [(1, -3), (12, -3), (13, 13), (28, 13), (29, 29), (44, 29)])
+def test_rows_of_like_length_go_together(length: int, shortest: int) -> None:
+    assert shortest_beside(length) == shortest
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [(1, 4), (28, 28), (32, 32), (33, 40), (41, 44), (45, 48), (60, 60), (65, 76), (77, 80), (512, 512)],
+)
 def test_a_length_is_rounded_up_the_further_the_longer(length: int, expected: int) -> None:
     assert padded(length) == expected
 

@@ -62,6 +62,9 @@ class CountedLabel(msgspec.Struct):
 _decoder = msgspec.json.Decoder(CountedLabel)
 ReadLabel = Callable[[bytes], CountedLabel]
 
+in_json: ReadLabel = _decoder.decode
+"""What reads a label that is JSON."""
+
 
 class Cell(NamedTuple):
     """What is counted together."""
@@ -140,9 +143,7 @@ class Reading:
     """How the slices are cut that labels are kept of to be reviewed; without it none are."""
 
 
-def decode(
-    records: Iterable[Record], reading: Reading = Reading(), read: ReadLabel = _decoder.decode
-) -> Decoded:
+def decode(records: Iterable[Record], reading: Reading = Reading(), read: ReadLabel = in_json) -> Decoded:
     """Decode the values of records of the labels topic. Never raises for what they hold.
 
     `read`: what a value is, JSON where not given. Other formats may raise

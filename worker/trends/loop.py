@@ -28,7 +28,7 @@ from worker.formats.registry import RegistryAwayError
 from worker.metrics import Metrics
 from worker.stream.rising import brought_again
 from worker.trends.count_traces import UNTRACED, CountTraces
-from worker.trends.counting import Batch, Decoded, Reading, ReadLabel, aggregate, decode
+from worker.trends.counting import Batch, Decoded, Reading, ReadLabel, aggregate, decode, in_json
 from worker.trends.live.feed import LiveFeed
 from worker.trends.source import LabelSource, Taken
 from worker.trends.store import (
@@ -88,17 +88,17 @@ class TrendsLoop:
         watch: QueryWatch | None = None,
         counted: Callable[[Batch], None] = lambda _: None,
         traces: CountTraces = UNTRACED,
-        read: ReadLabel | None = None,
+        read: ReadLabel = in_json,
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
         """Begin nowhere.
 
         `watch`: what of a label is looked at; without one all but tracked queries. `counted` is told of every
-        batch that was counted, by the loop's own thread. `read`: what reads labels that are not JSON;
-        `ready`: whether what it asks may be asked now, so that nothing is fetched before.
+        batch that was counted, by the loop's own thread. `read`: what reads a label; `ready`:
+        whether what it asks may be asked now, so that nothing is fetched before.
         """
         self._traces = traces
-        self._read = (read,) if read is not None else ()
+        self._read = read
         self._ready = ready
         self._watch = watch
         self._source = source
@@ -135,7 +135,7 @@ class TrendsLoop:
                 continue
             with self._traces.counting(partition, records) as trace:
                 try:
-                    decoded = decode(records, self._reading, *self._read)  # 2. decode
+                    decoded = decode(records, self._reading, self._read)  # 2. decode
                 except RegistryAwayError:
                     self._put_off()
                     trace.ended(counted=False)

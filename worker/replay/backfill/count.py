@@ -15,7 +15,7 @@ from worker.replay.backfill.label import Progress
 from worker.replay.backfill.names import group_of
 from worker.settings import Settings
 from worker.topics.log_reader import LogReader
-from worker.trends.counting import Batch, Reading, ReadLabel
+from worker.trends.counting import Batch, Reading, ReadLabel, in_json
 from worker.trends.keys import Keys
 from worker.trends.loop import TrendsLoop
 from worker.trends.redis_queries import RedisQueryStore
@@ -38,7 +38,7 @@ def count(
     clock: Clock,
     stopped: Callable[[], bool],
     progress: Progress,
-    read: ReadLabel | None = None,
+    read: ReadLabel = in_json,
 ) -> int:
     """Count a backfill's labels up to the end of its topic, or until `stopped`; answers how many.
 
