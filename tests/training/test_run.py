@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from safetensors.numpy import load_file
 from training.cli import train
 from training.data import SIX, Split
 from training.measure import Reading, check_int8
+from worker.cli import cli
 from worker.errors import ArtifactError, ConfigurationError
 from worker.model import artifact
 from worker.model.classifier import load as load_classifier
@@ -104,6 +106,24 @@ def test_the_artefact_is_served(plain: CommandResult, gated: CommandResult, back
 
         assert [LABELS[label] for label in answer.label[:3]] == ["anger", "fear", "joy"]
         assert answer.scores.sum(axis=1) == pytest.approx(np.ones(4))
+
+
+@pytest.mark.timeout(240)  # Three processes that import torch, two that export, one that quantises.
+def test_the_artefact_is_measured_beside_its_peers(plain: CommandResult, tmp_path: Path) -> None:
+    texts, picture = tmp_path / "texts.txt", tmp_path / "speed.svg"
+    texts.write_text("\n".join(TEXTS * 10))
+    only = ["pipeline, batches", "ONNX Runtime int8", "OpenVINO int8, sorted", "moodstream, 16 at once"]
+    options = [*("--model", json.loads(plain.stdout)["path"]), *("--texts", str(texts)), "--seconds", "0.3"]
+    options += [option for words in only for option in ("--only", words)]
+
+    done = CliRunner().invoke(
+        cli, ["bench", "cpu", *options, "--picture", str(picture), "--json"], catch_exceptions=False
+    )
+
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert len(found) == len(only)
+    assert all(one["posts_per_s"] > 0 and one["p50_ms"] > 0 for one in found.values())
+    assert ElementTree.parse(picture).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
 def test_with_neutral_texts_the_gate_tells_them(gated: CommandResult) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,24 +92,6 @@ def test_names_in_the_picture_do_not_cover_one_another() -> None:
 def test_a_system_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(ConfigurationError, match="transformers pipeline, one by one"):
         CliRunner().invoke(cli, ["bench", "cpu", "--only", "nothing"], catch_exceptions=False)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_the_classifier_and_its_peers_answer_the_same_posts(tmp_path: Path) -> None:
-    only = ["pipeline, batches", "ONNX Runtime int8", "OpenVINO int8, sorted", "moodstream, 16 at once"]
-    options = [option for words in only for option in ("--only", words)]
-
-    done = CliRunner().invoke(
-        cli,
-        ["bench", "cpu", "--seconds", "0.3", *options, "--picture", str(tmp_path / "b.svg"), "--json"],
-        catch_exceptions=False,
-    )
-
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert len(found) == len(only)
-    assert all(one["posts_per_s"] > 0 and one["p50_ms"] > 0 for one in found.values())
-    assert ElementTree.parse(tmp_path / "b.svg").getroot().tag == f"{SVG}svg"
 
 
 def test_labels_to_count_rise_in_time_and_are_what_trends_read() -> None:

@@ -63,8 +63,8 @@ def _through_the_loop(
 ) -> list[OutRecord]:
     """Everything that is published for a log of one partition.
 
-    Batches are filled, however long that takes: a model in 8 bits answers a little differently in another
-    batch, so what is in one must not depend on how fast the machine is.
+    Batches are filled, however long that takes: some processors and runtimes answer a little differently in
+    another batch, so what is in one must not depend on how fast the machine is.
     """
     batch = settings.batch.model_copy(update={"linger_ms": _NO_HURRY_S * 1000})
     source = MemorySource(log)
