@@ -31,8 +31,9 @@ install: $(VENV)/.ready ## moodstream into .venv: serving on the CPU, no torch (
 demo: $(VENV)/.ready-demo ## see it work on this machine: broker, worker, trends, posts
 	@$(BIN)/moodstream demo $(ARGS)
 
+# Three processes on two cores, because half of the tests wait for servers; the short tests come last.
 test: $(VENV)/.ready-dev ## run the tests; Kafka, Redis and Prometheus are real where they can be had
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: $(VENV)/.ready-dev ## break everything for some minutes, then check: make chaos MINUTES=20 SEED=1
 	@$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \

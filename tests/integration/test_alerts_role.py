@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 import httpx
 import msgspec
-import pytest
 
 from tests.support.kafka import KafkaUnderTest, unique
 from tests.support.labels import label
@@ -73,7 +72,6 @@ def found(url: str) -> list[str]:
     return [alert["id"] for alert in answer.json()["data"]["alerts"]] if answer.is_success else []
 
 
-@pytest.mark.timeout(180)
 def test_a_spike_is_told_once_by_two_instances_and_after_a_restart(
     kafka: KafkaUnderTest, redis_server: RealRedis
 ) -> None:
@@ -108,7 +106,6 @@ def test_a_spike_is_told_once_by_two_instances_and_after_a_restart(
     assert alert.ratio > 2
 
 
-@pytest.mark.timeout(120)
 def test_anger_that_the_model_is_not_sure_of_is_a_drift_and_no_mood(
     kafka: KafkaUnderTest, redis_server: RealRedis
 ) -> None:

@@ -188,7 +188,6 @@ def curve_of(labels: list[Label], step: int) -> Counter[tuple[int, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_days_are_labelled_anew_swapped_in_and_back(past: Past) -> None:
     live, _ = labels_of(past.kafka, past.pipeline.labels)
     by_hour, by_day = past.curve("1h"), past.curve("1d")

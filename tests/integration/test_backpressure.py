@@ -8,7 +8,6 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-import pytest
 
 from tests.support.kafka import KafkaUnderTest, unique
 from tests.support.models import WordModel
@@ -26,8 +25,6 @@ from worker.stream.outcome import Destination
 from worker.stream.pace import Budget
 from worker.types import OutRecord, Record, TopicPartition
 from worker.web.health import Health
-
-pytestmark = pytest.mark.timeout(120)
 
 
 def source_of(

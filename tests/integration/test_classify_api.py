@@ -23,8 +23,6 @@ from worker.model.artifact import load
 from worker.model.bundled import bundled_model
 from worker.types import OutRecord
 
-pytestmark = pytest.mark.timeout(180)
-
 BUNDLED = load(bundled_model()).full_name
 TOKEN = "0123456789abcdef-correct"
 TEXTS = ("what a lovely day, i am so happy", "i am furious and so angry", "the meeting is at nine")

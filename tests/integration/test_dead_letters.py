@@ -16,8 +16,6 @@ from tests.support.waiting import eventually
 from worker.local.redis import RealRedis
 from worker.types import OutRecord
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def pipeline(kafka: KafkaUnderTest, redis_server: RealRedis, tmp_path: Path) -> Iterator[Pipeline]:

@@ -14,8 +14,6 @@ import pytest
 from tests.support.waiting import eventually
 from worker.local import redis as local_redis
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture(autouse=True)
 def _needs_a_redis() -> None:

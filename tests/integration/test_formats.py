@@ -30,8 +30,6 @@ from worker.formats.opened import for_command
 from worker.local.redis import RealRedis
 from worker.types import Label, OutRecord, Post
 
-pytestmark = pytest.mark.timeout(240)
-
 LOGIN, PASSWORD = ["moodstream", "s3cret-of-the-registry"]
 NOW = datetime(2024, 1, 1, 12, tzinfo=UTC)
 TEXTS = ("what a lovely day", "i am so sad", "this makes me furious")

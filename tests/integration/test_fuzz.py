@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.fuzz.run import run
 from tests.support.kafka import KafkaUnderTest
 
 
-@pytest.mark.timeout(180)
 def test_whatever_is_sent_each_record_has_one_outcome(kafka: KafkaUnderTest, tmp_path: Path) -> None:
     found = run(kafka, 20_000, seed=20_261_125, model="null", folder=tmp_path)
     assert found.good, found

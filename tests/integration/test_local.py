@@ -195,7 +195,6 @@ class TestMockBroker:
 
 class TestKafka:
     @pytest.mark.slow
-    @pytest.mark.timeout(180)
     def test_records_outlive_a_kill_and_a_stop(self, own_kafka: RealKafka) -> None:
         bootstrap = own_kafka.bootstrap
         create_topic(bootstrap, "kept", partitions=2)

@@ -31,7 +31,7 @@ from worker.demo.posts import samples
 from worker.local import kafka as local_kafka
 from worker.local import redis as local_redis
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 N = 40
 ROOT = Path(__file__).parents[2]

@@ -36,7 +36,7 @@ from worker.model.artifact import load as load_artifact
 from worker.model.bundled import bundled_model
 from worker.types import Correction, OutRecord
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"

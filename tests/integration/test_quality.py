@@ -62,7 +62,6 @@ def judged(kafka: KafkaUnderTest, tmp_path_factory: pytest.TempPathFactory) -> I
         stream.close()
 
 
-@pytest.mark.timeout(180)
 def test_killed_in_the_midst_every_correction_counts_once(judged: Judged) -> None:
     figures = judged.figures["models"]["mini@1"]["all"]["all"]
 
@@ -229,7 +228,6 @@ def test_a_topic_in_several_orders_is_refused(kafka: KafkaUnderTest, tmp_path: P
     assert "quality needs all corrections in one order" in str(done.exception)
 
 
-@pytest.mark.timeout(120)
 def test_killed_when_all_is_done_a_spare_comes_with_the_same_numbers(judged: Judged) -> None:
     spare = judged.stream.role()
     spare.start()
@@ -246,7 +244,6 @@ def test_killed_when_all_is_done_a_spare_comes_with_the_same_numbers(judged: Jud
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_an_outage_of_kafka_is_waited_for(own_kafka: RealKafka, tmp_path: Path) -> None:
     rng = random.Random(5)
     stream = QualityStream(KafkaUnderTest(own_kafka.bootstrap), tmp_path)

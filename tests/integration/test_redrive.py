@@ -28,8 +28,6 @@ from worker.stream.dead_letters import Finder, dead_letter
 from worker.topics import redrive
 from worker.types import Label, OutRecord, Record
 
-pytestmark = pytest.mark.timeout(120)
-
 CAME = datetime(2024, 1, 1, 12, tzinfo=UTC)
 FOUND = datetime(2026, 5, 4, 18, tzinfo=UTC)
 

@@ -12,7 +12,6 @@ from worker.replay.history.page import html
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_it_opens_from_disk_runs_nothing_fetches_nothing_and_fits(tmp_path: Path) -> None:
     missing = browser.available()
     if missing is not None:

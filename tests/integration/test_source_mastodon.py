@@ -118,7 +118,6 @@ def values(messages: list[Message]) -> list[bytes | None]:
     return [message.value() for message in messages]
 
 
-@pytest.mark.timeout(120)
 def test_20_breaks_lose_and_double_nothing(kafka: KafkaUnderTest) -> None:
     """Each status once; deletions and edits that the stream has brought, in the order of their keys."""
     topic, plan, counts = kafka.topic("tweets", partitions=3), Plan(), Counter[str]()

@@ -65,7 +65,6 @@ def settings_of(kafka: KafkaUnderTest) -> Settings:
     return load(flags={"kafka.bootstrap_servers": kafka.bootstrap}, env={})
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("minutes", [0, 5])
 def test_20_breaks_double_nothing(kafka: KafkaUnderTest, minutes: int) -> None:
     """Each post that X brings once. With a backfill that is all; without, not what passes in a break."""

@@ -79,7 +79,6 @@ def test_a_file_is_sent_once_with_its_keys(kafka: KafkaUnderTest, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_a_file_whose_sender_is_killed_is_sent_once(kafka: KafkaUnderTest, tmp_path: Path) -> None:
     topic, path = kafka.topic("tweets", partitions=3), lines(tmp_path, 3000)
     command = [
@@ -191,7 +190,6 @@ def happened(n: int) -> list[tuple[int, bytes]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_bluesky_over_disconnects_and_kills(kafka: KafkaUnderTest, tmp_path: Path) -> None:
     """20 disconnects, two kills -9: every post and deletion once, in the order of its key."""
     topic, events = kafka.topic("tweets", partitions=3), happened(4000)

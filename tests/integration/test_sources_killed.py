@@ -29,7 +29,6 @@ def start(roles: Sequence[RoleProcess]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_a_kill_loses_and_doubles_nothing(kafka: KafkaUnderTest, tmp_path: Path) -> None:
     """Both are killed once something of theirs is in the topic, and before all is."""
     topic, token = kafka.topic("tweets", partitions=3), "hush-hush"

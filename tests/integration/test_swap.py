@@ -30,7 +30,7 @@ from worker.replay.offline import label_texts
 from worker.settings import Settings
 from worker.types import Label, OutRecord
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 BUNDLED = load_artifact(bundled_model()).full_name
 POSTS, PER_S = 3000, 250

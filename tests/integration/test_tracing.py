@@ -15,7 +15,6 @@ from tests.support.waiting import eventually
 from worker.local.redis import RealRedis
 from worker.types import OutRecord
 
-pytestmark = pytest.mark.timeout(180)
 POSTS = 50
 TRACED = range(1, POSTS, 2)
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.support.kafka import KafkaUnderTest
 from tests.trends_proof.run import run
 from worker.bench.texts import read_texts
 from worker.local.redis import RealRedis
 
 
-@pytest.mark.timeout(180)
 def test_every_number_is_that_of_a_count_by_hand(
     kafka: KafkaUnderTest, redis_server: RealRedis, tmp_path: Path
 ) -> None:

@@ -27,8 +27,6 @@ from worker.stream.kafka_source import KafkaSource
 from worker.types import OutRecord
 from worker.web.health import Health
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture
 def pipeline(kafka: KafkaUnderTest, redis_server: RealRedis, tmp_path: Path) -> Iterator[Pipeline]:

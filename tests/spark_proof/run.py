@@ -176,7 +176,7 @@ def run(given: Given, folder: Path) -> Found:
 def _write(texts: list[str], records: int, at: Path, *, cores: int) -> Posts:
     """The table and the lines.
 
-    Files end elsewhere than the loop's batches of lines do: an answer must not depend on what stands beside it.
+    Files end elsewhere than the loop's batches of lines do: an answer must not depend on its neighbours.
     """
     numbered = list(enumerate(islice(cycle(texts), records)))
     posts = [

@@ -10,11 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from safetensors.numpy import load_file
 
 from training.checkpoints import digest, folder_of, mark_whole, open_folder
-from worker.cli import cli
 from worker.errors import ConfigurationError
 
 
@@ -52,32 +50,33 @@ def test_a_digest_tells_texts_apart() -> None:
     assert digest(["ab"], b"x") != digest(["a", "b"], b"x")
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.timeout(300)  # Three processes, each of which imports torch and exports a model.
 def test_a_kill_in_the_middle_changes_nothing(
     tiny_recipe: Path, tiny_base: Path, emotion_folder: Path, tmp_path: Path
 ) -> None:
     recipe = tmp_path / "killed.toml"
     recipe.write_text(tiny_recipe.read_text() + "augmentation = 0.5\ndropout = 0.1\n")
+
+    def start(output: Path) -> subprocess.Popen[bytes]:
+        arguments = [str(recipe), "--base", str(tiny_base), "--data", str(emotion_folder), "--json"]
+        code = "import sys; from worker.cli import main; main()"
+        return subprocess.Popen(
+            [sys.executable, "-c", code, "train", *arguments, "--output", str(output)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+        )
+
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-
-    def arguments(output: Path) -> list[str]:
-        given = [recipe, "--base", tiny_base, "--data", emotion_folder, "--json", "--output", output]
-        return ["train", *map(str, given)]
-
-    # The one that is killed needs a process of its own; the others need not wait for another torch.
-    CliRunner().invoke(cli, arguments(whole), catch_exceptions=False)
-    with subprocess.Popen(
-        [sys.executable, "-m", "worker", *arguments(killed)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-    ) as process:
+    with start(whole) as process:
+        assert process.wait() == 0
+    with start(killed) as process:
         _wait_for_checkpoint(folder_of(killed), process)
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert not killed.exists()
-    assert list(folder_of(killed).glob("checkpoint-*/whole"))
-    CliRunner().invoke(cli, arguments(killed), catch_exceptions=False)
+
+    with start(killed) as process:
+        assert process.wait() == 0
 
     expected, found = (load_file(folder / "model.safetensors") for folder in (whole, killed))
     assert all((found[name] == expected[name]).all() for name in expected)
