@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import ConfigurationError, DependencyError
+from worker.model.cores import usable_cores
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -207,10 +208,10 @@ def prepare_libraries(spare_cores: int = 0) -> None:
     import torch
     from transformers.utils import logging
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    torch.set_num_threads(cores or 1)
+    cores = usable_cores()
+    torch.set_num_threads(cores)
     if spare_cores:  # Read by tokenizers' thread pool when it first starts.
-        os.environ["RAYON_NUM_THREADS"] = str(max(1, (cores or 1) - spare_cores))
+        os.environ["RAYON_NUM_THREADS"] = str(max(1, cores - spare_cores))
     logging.set_verbosity_error()  # type: ignore[no-untyped-call] # transformers' own, untyped
     logging.disable_progress_bar()  # type: ignore[no-untyped-call] # as above
 

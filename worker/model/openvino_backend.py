@@ -8,7 +8,6 @@ measured against ONNX Runtime int8 in bench/RESULTS.md ("CPU runtime"): the fast
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from worker.model.artifact import Artifact
 from worker.model.batch import micro_batches, read_pad_id
+from worker.model.cores import usable_cores
 
 _MICRO_BATCH_ROWS = 16
 _MICRO_BATCH_TOKENS = 1024
@@ -45,7 +45,7 @@ class OpenVinoBackend:
     name = "openvino"
 
     def __init__(self, artifact: Artifact, streams: int = 0) -> None:
-        streams = streams or len(os.sched_getaffinity(0))
+        streams = streams or usable_cores()
         graph = shared_core().read_model(str(artifact.openvino_path))
         precision = {} if _is_quantised(graph) else {"INFERENCE_PRECISION_HINT": "f32"}
         self._model = shared_core().compile_model(

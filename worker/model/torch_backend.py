@@ -57,6 +57,11 @@ class TorchBackend:
             if torch.cuda.is_available()
             else torch.device("cpu")
         )
+        if device.type == "cpu":
+            log.warning(
+                "%s: no GPU is to be seen: torch computes on the CPU, where openvino is far faster",
+                artifact.full_name,
+            )
         self._model = open_network(artifact, device, options)
         if self._model.outputs != artifact.logits:
             raise ArtifactError(

@@ -73,7 +73,11 @@ class ModelSettings(Section):
         "the bundled model and model.path.",
     )
     streams: int = Field(
-        default=0, ge=0, le=256, description="Parallel CPU inferences, one core each; 0: one per core."
+        default=0,
+        ge=0,
+        le=256,
+        description="Parallel CPU inferences, one core each; 0: one per core that may be used (a container's "
+        "limit counts).",
     )
     gate: Literal["on", "off"] = Field(
         default="on", description="off: always one of the six emotions, never neutral."
