@@ -125,7 +125,8 @@ class TestSize:
             sender.shutdown(socket.SHUT_WR)
             assert ended(sender)
         assert client.get("/livez").status_code == 200
-        assert len(caplog.messages) <= 1
+        # Of the server: the client may log that it asked, where a test before this one has set the level.
+        assert len([record for record in caplog.records if record.name.startswith("uvicorn")]) <= 1
 
 
 class TestName:
