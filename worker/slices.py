@@ -9,7 +9,6 @@ same answer, in any process and at any time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -20,6 +19,8 @@ SLICES: tuple[Slice, ...] = ("random", "low_margin")
 
 _PERSON = b"moodstream-slice"
 """Keeps this hash apart from any other of the same input (BLAKE2's `person`, at most 16 bytes)."""
+_KEYED = hashlib.blake2b(digest_size=8, person=_PERSON)
+"""Copied for each input, which takes half as long as making one."""
 _RANGE = 2**64
 
 
@@ -43,12 +44,12 @@ class Review:
     low_margin: float
     """Labels whose `margin` is below this are of the low-margin slice."""
 
-    def slices(self, label: Answered) -> Iterator[Slice]:
+    def slices(self, label: Answered) -> tuple[Slice, ...]:
         """The slices that a label belongs to."""
+        close = margin(label.scores, label.neutral) < self.low_margin
         if draw(label.input) < self.random_share:
-            yield "random"
-        if margin(label.scores, label.neutral) < self.low_margin:
-            yield "low_margin"
+            return SLICES if close else ("random",)
+        return ("low_margin",) if close else ()
 
 
 def draw(input: str) -> float:  # noqa: A002 - the label's own word
@@ -57,8 +58,9 @@ def draw(input: str) -> float:  # noqa: A002 - the label's own word
     Args:
         input: `topic/partition/offset`, as a label carries it; unique, so every label is drawn once.
     """
-    digest = hashlib.blake2b(input.encode(), digest_size=8, person=_PERSON).digest()
-    return int.from_bytes(digest, "big") / _RANGE
+    drawn = _KEYED.copy()
+    drawn.update(input.encode())
+    return int.from_bytes(drawn.digest(), "big") / _RANGE
 
 
 def margin(scores: Scores, neutral: float) -> float:

@@ -1,6 +1,7 @@
 -- Counts one batch of one partition exactly once: compares the stored state, counts, advances it.
 -- Answers what it leaves behind as state ('' for none) and, where it has counted, how many tables of terms each
--- of the batch's hours has that are not packed yet. A state that begins with '!' names another generation:
+-- of the batch's hours has that are not packed yet, then the greatest rank of each set of samples that is full
+-- (-1 of others). A state that begins with '!' names another generation:
 -- nothing is counted.
 --
 -- KEYS  1   hash of the topic: partition -> "generation:offset", and "generation"
@@ -167,6 +168,8 @@ for _, row in ipairs(samples) do
       end
     end
   end
+  local full = redis.call('ZCARD', key) >= most
+  answer[#answer + 1] = full and tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]) or -1
   -- Not prolonged, so that the index, which outlives it, lists all that it holds.
   if row[2] > 0 and redis.call('TTL', key) < 0 then
     redis.call('EXPIRE', key, row[2])

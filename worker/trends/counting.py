@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import pairwise
+from operator import attrgetter
 from typing import Annotated, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -23,8 +25,6 @@ OTHER = "other"
 MAX_SOURCE = 64
 """Longest name of a source, in characters; longer ones would let one producer fill the store."""
 MAX_LANG = 16
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _NO_SCORES = Scores(0, 0, 0, 0, 0, 0)
 """Of a label that has none: the quality role could not read it, so it is not offered for review."""
@@ -178,7 +178,7 @@ def _side(label: CountedLabel, reading: Reading) -> Literal["late", "early"] | N
 
 
 def _event(record: Record, label: CountedLabel, reading: Reading) -> Event:
-    minute = int((label.created_at - _EPOCH).total_seconds() // 60)
+    minute = int(label.created_at.timestamp() // 60)
     source = label.source if len(label.source) <= MAX_SOURCE else OTHER
     lang = label.lang or None
     if lang is not None and len(lang) > MAX_LANG:
@@ -194,7 +194,7 @@ def _event(record: Record, label: CountedLabel, reading: Reading) -> Event:
             queries = reading.queries.match_tokens(cut, author, label.lang, label.source)
     slices: Sequence[Slice] = ()
     if reading.review is not None and label.scores is not _NO_SCORES:
-        slices = tuple(reading.review.slices(label))
+        slices = reading.review.slices(label)
     return Event(
         record.offset,
         Cell(minute, label.label, source),
@@ -209,6 +209,9 @@ def _event(record: Record, label: CountedLabel, reading: Reading) -> Event:
     )
 
 
+_offset = attrgetter("offset")
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """All that one partition holds between two offsets."""
@@ -219,6 +222,7 @@ class Batch:
     end: int
     """The next offset to read."""
     events: Sequence[Event]
+    """In the order of their offsets."""
     deletions: Sequence[Deletion] = ()
     outside: Sequence[Outside] = ()
 
@@ -239,7 +243,9 @@ class Batch:
             self.partition,
             start,
             end,
-            [event for event in self.events if start <= event.offset < end],
+            self.events[
+                bisect_left(self.events, start, key=_offset) : bisect_left(self.events, end, key=_offset)
+            ],
             deletions=tuple(deletion for deletion in self.deletions if start <= deletion.offset < end),
             outside=tuple(outside for outside in self.outside if start <= outside.offset < end),
         )

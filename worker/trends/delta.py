@@ -11,17 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
-from worker.trends.counting import Batch, Cell, Event
-from worker.trends.details import sample_rows, sketch_rows
-from worker.trends.grouping import Groups, grouped
+from worker.trends.columns import Columns, Tally, runs
+from worker.trends.counting import Batch, Event
+from worker.trends.details import Bound, sample_rows, sketch_rows
 from worker.trends.keys import (
-    ALL_LABELS,
     LANGS,
     OUTSIDE,
     SOURCES,
     Due,
-    Series,
     counts,
     field,
     new_terms,
@@ -31,6 +30,7 @@ from worker.trends.shapes import MOST_FIELDS, observed, rows_of
 from worker.trends.store import Limits
 from worker.trends.term_table import TermTable, packed
 from worker.trends.windows import DAYS, HOUR, MINUTE, MINUTES, TIERS, Bucket
+from worker.types import LABELS
 
 
 class Delta(NamedTuple):
@@ -42,10 +42,8 @@ class Delta(NamedTuple):
     """Packed tables."""
     hours: list[int]
     """The hours of these tables."""
-
-
-_Numbers = dict[tuple[int, str, Series], tuple[int, int]]
-"""Per slot (since the epoch), emotion and series: how many labels, and the sum of their scores."""
+    sampled: list[str]
+    """The keys of the sets that get samples."""
 
 
 class Erased(NamedTuple):
@@ -57,79 +55,61 @@ class Erased(NamedTuple):
     places: str
 
 
-def delta_of(batch: Batch, limits: Limits, topic: str, erased: Sequence[Erased], due: Due) -> Delta:
+def delta_of(
+    batch: Batch, limits: Limits, topic: str, erased: Sequence[Erased], *, due: Due, bound: Bound
+) -> Delta:
     """What a batch adds."""
-    groups = grouped(batch.events)
+    columns = Columns.of(batch.events)
     tables = _tables(batch.events)
     kept_s = limits.details_kept_s(MINUTES)
     names_kept_s = limits.counts_kept_s(DAYS)
-    sources = list(dict.fromkeys(cell.source for cell, _ in groups))
-    langs = list(dict.fromkeys(lang for _, lang in groups if lang is not None))
+    sources, langs = columns.names("s"), columns.names("l")
+    samples = sample_rows(batch, columns, limits, topic, due=due, bound=bound)
     blob = (
         (
             (SOURCES, limits.max_sources, sources, due(SOURCES, names_kept_s) if sources else 0),
             (LANGS, limits.max_langs, langs, due(LANGS, names_kept_s) if langs else 0),
         ),
-        list(_count_rows(groups, batch.events, limits, due)),
-        *sketch_rows(groups, batch.events, limits, due),
+        list(_count_rows(columns, limits, due)),
+        *sketch_rows(columns, limits, due),
         [(name, due(name, kept_s)) for name in (new_terms(Bucket("h", hour)) for hour in tables)],
-        sample_rows(batch, limits, topic, due),
+        samples,
         erased,
         [outside.side for outside in batch.outside],
         due(OUTSIDE, names_kept_s) if batch.outside else 0,
         list(rows_of(observed(batch.events), int(limits.shapes_s), due)) if limits.shapes_s else [],
         MOST_FIELDS,
     )
-    return Delta(msgspec.msgpack.encode(blob), [packed(table) for table in tables.values()], list(tables))
+    return Delta(
+        msgspec.msgpack.encode(blob),
+        [packed(table) for table in tables.values()],
+        list(tables),
+        [row.key for row in samples],
+    )
 
 
-def _count_rows(groups: Groups, events: Iterable[Event], limits: Limits, due: Due) -> Iterator[object]:
+def _count_rows(columns: Columns, limits: Limits, due: Due) -> Iterator[object]:
     """Of each bucket and series: where it is, and fields with what is added to count and sum of scores."""
-    numbers, slot_s = _by_minute(groups, events), MINUTE
+    row, series = columns.members("aslq")
+    slot, emotion, scores = columns.minute[row], columns.emotion[row], columns.score[row]
+    n, slot_s = np.ones_like(row), MINUTE
     for tier in TIERS.values():
-        numbers = _coarser(numbers, tier.slot_s // slot_s)
-        slot_s = tier.slot_s
-        slots = tier.span_s // slot_s
-        rows: defaultdict[tuple[int, Series], list[str | int]] = defaultdict(list)
-        for (slot, emotion, series), (n, scores) in numbers.items():
-            number, within = divmod(slot, slots)
-            rows[number, series] += (field(within, emotion), n, scores)
+        slot, slot_s = slot // (tier.slot_s // slot_s), tier.slot_s
+        tally = Tally.of(series, slot, emotion)
+        n, scores = tally.sums(n), tally.sums(scores)
+        series, slot, emotion = series[tally.first], slot[tally.first], emotion[tally.first]
+        number, within = np.divmod(slot, tier.span_s // tier.slot_s)
+        added: list[str | int] = [0] * (3 * len(n))
+        added[0::3] = [_FIELDS[place] for place in (within * len(LABELS) + emotion).tolist()]
+        added[1::3], added[2::3] = n.tolist(), scores.tolist()
         kept_s = limits.counts_kept_s(tier)
-        for (number, series), added in rows.items():
-            bucket = Bucket(tier.letter, number)
-            yield (*row_of(bucket, series), due(counts(bucket, series), kept_s), added)
+        for start, end in runs(series, number):
+            bucket, one = Bucket(tier.letter, int(number[start])), columns.series[series[start]]
+            yield (*row_of(bucket, one), due(counts(bucket, one), kept_s), added[3 * start : 3 * end])
 
 
-def _by_minute(groups: Groups, events: Iterable[Event]) -> _Numbers:
-    numbers: _Numbers = {}
-    for (cell, lang), group in groups.items():
-        for series in _series(cell, lang):
-            place = (cell.minute, cell.emotion, series)
-            n, scores = numbers.get(place, (0, 0))
-            numbers[place] = (n + group.n, scores + group.scores)
-    for event in events:
-        for query in event.queries:
-            place = (event.cell.minute, event.cell.emotion, Series("q", query))
-            n, scores = numbers.get(place, (0, 0))
-            numbers[place] = (n + 1, scores + event.score)
-    return numbers
-
-
-def _series(cell: Cell, lang: str | None) -> tuple[Series, ...]:
-    if lang is None:
-        return ALL_LABELS, Series("s", cell.source)
-    return ALL_LABELS, Series("s", cell.source), Series("l", lang)
-
-
-def _coarser(numbers: _Numbers, factor: int) -> _Numbers:
-    if factor == 1:
-        return numbers
-    coarse: _Numbers = {}
-    for (slot, emotion, series), (n, scores) in numbers.items():
-        place = (slot // factor, emotion, series)
-        before = coarse.get(place, (0, 0))
-        coarse[place] = (before[0] + n, before[1] + scores)
-    return coarse
+_FIELDS = [field(slot, emotion) for slot in range(HOUR // MINUTE) for emotion in LABELS]
+"""The fields of the slots of an hour, which has most of them."""
 
 
 def _tables(events: Iterable[Event]) -> dict[int, TermTable]:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
+from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
+from worker.trends.columns import Columns, Tally, runs
 from worker.trends.counting import Batch, Event
-from worker.trends.grouping import Groups
-from worker.trends.keys import Due, Series, authors, row_of, samples
+from worker.trends.keys import Due, authors, row_of, samples
 from worker.trends.sampling import rank_of
 from worker.trends.store import Limits, Sample
 from worker.trends.windows import DAY, HOUR, HOURS, MINUTE, MINUTES, Bucket
 
 _MERGED_FROM = 250
 """Authors of a day from which on merging the sketches of its hours is cheaper than adding them once more."""
-
-_Sets = defaultdict[tuple[int, Series], set[str]]
-
 
 NO_KEY = "-" * 16
 """Stands for the digest of a record that has no key, so that nothing can delete it."""
@@ -32,55 +29,50 @@ def digest_of(key: bytes) -> str:
     return hashlib.blake2b(key, digest_size=8).hexdigest()
 
 
-def sketch_rows(
-    groups: Groups, events: Iterable[Event], limits: Limits, due: Due
-) -> tuple[list[str], list[object], list[object]]:
+def sketch_rows(columns: Columns, limits: Limits, due: Due) -> tuple[list[str], list[object], list[object]]:
     """The different authors; for each sketch which of them to add; for each which others to merge into it."""
-    by_hour = _authors_by_hour(groups, events)
-    by_day: _Sets = defaultdict(set)
-    hours_of_day: defaultdict[tuple[int, Series], list[int]] = defaultdict(list)
-    for (hour, series), found in by_hour.items():
-        by_day[hour * HOUR // DAY, series] |= found
-        hours_of_day[hour * HOUR // DAY, series].append(hour)
-    numbers = {
-        author: number for number, author in enumerate({a for found in by_hour.values() for a in found})
-    }
+    row, series = columns.members("eslq").of(columns.author >= 0)
+    hour, author = columns.minute[row] * MINUTE // HOUR, columns.author[row]
+    first = Tally.of(series, hour, author).first
+    series, hour, author = series[first], hour[first], author[first]
     kept_s = limits.details_kept_s(MINUTES)
     adds: list[object] = []
-    for (hour, series), found in by_hour.items():
-        bucket = Bucket("h", hour)
-        expires = due(authors(bucket, series), kept_s)
-        adds.append((*row_of(bucket, series), expires, [numbers[author] for author in found]))
+    for start, end in runs(series, hour):
+        bucket, one = Bucket("h", int(hour[start])), columns.series[series[start]]
+        adds.append((*row_of(bucket, one), due(authors(bucket, one), kept_s), author[start:end].tolist()))
+    day = hour * HOUR // DAY
     kept_s = limits.details_kept_s(HOURS)
     merges: list[object] = []
-    for (day, series), found in by_day.items():
-        bucket = Bucket("d", day)
-        row = (*row_of(bucket, series), due(authors(bucket, series), kept_s))
+    for start, end in runs(series, day):
+        bucket, one = Bucket("d", int(day[start])), columns.series[series[start]]
+        place = (*row_of(bucket, one), due(authors(bucket, one), kept_s))
+        hours = dict.fromkeys(hour[start:end].tolist())
+        found = author[start:end] if len(hours) == 1 else np.unique(author[start:end])
         if len(found) < _MERGED_FROM:
-            adds.append((*row, [numbers[author] for author in found]))
+            adds.append((*place, found.tolist()))
         else:
-            merges.append((*row, [f"h:{hour}" for hour in hours_of_day[day, series]]))
-    return list(numbers), adds, merges
+            merges.append((*place, [f"h:{number}" for number in hours]))
+    return columns.authors, adds, merges
 
 
-def _authors_by_hour(groups: Groups, events: Iterable[Event]) -> _Sets:
-    found: _Sets = defaultdict(set)
-    for (cell, lang), group in groups.items():
-        if group.authors:
-            hour = cell.minute * MINUTE // HOUR
-            found[hour, Series("e", cell.emotion)] |= group.authors
-            found[hour, Series("s", cell.source)] |= group.authors
-            if lang is not None:
-                found[hour, Series("l", lang)] |= group.authors
-    for event in events:
-        if event.queries and event.author is not None:
-            hour = event.cell.minute * MINUTE // HOUR
-            for query in event.queries:
-                found[hour, Series("q", query)].add(event.author)
-    return found
+Bound = Callable[[str], int]
+"""`bound(key)`: the rank from which on a set of samples is known to take none."""
 
 
-def sample_rows(batch: Batch, limits: Limits, topic: str, due: Due) -> list[object]:
+class SampleRow(NamedTuple):
+    """What a set of samples may get."""
+
+    key: str
+    expires: int
+    most: int
+    """How many it keeps."""
+    posts: list[object]
+    """Rank, digest and JSON of each, one after another; the smallest ranks first."""
+
+
+def sample_rows(
+    batch: Batch, columns: Columns, limits: Limits, topic: str, *, due: Due, bound: Bound
+) -> list[SampleRow]:
     """Of each hour and emotion, query or slice the posts that may be among its few: rank, digest, JSON.
 
     The JSON is empty where the batch itself deletes the post: it keeps its place, so that which others are
@@ -88,26 +80,25 @@ def sample_rows(batch: Batch, limits: Limits, topic: str, due: Due) -> list[obje
     """
     if not limits.samples:
         return []
-    ranked: defaultdict[tuple[int, Series], dict[int, int]] = defaultdict(dict)
-    for number, event in enumerate(batch.events):
-        if event.label is not None:
-            rank = rank_of(event.label.input)
-            hour = event.cell.minute * MINUTE // HOUR
-            ranked[hour, Series("e", event.cell.emotion)].setdefault(rank, number)
-            for query in event.queries:
-                ranked[hour, Series("q", query)].setdefault(rank, number)
-            for one in event.slices:
-                ranked[hour, Series("r", one)].setdefault(rank, number)
+    labels = [event.label for event in batch.events]
+    ranks = np.array([-1 if label is None else rank_of(label.input) for label in labels], np.int64)
+    row, series = columns.members("eqr").of(ranks >= 0)
+    hour, rank = columns.minute[row] * MINUTE // HOUR, ranks[row]
+    first = Tally.of(series, hour, rank).first
+    row, series, hour, rank = row[first], series[first], hour[first], rank[first]
     shown = _shown(batch, limits, topic)
     kept_s = limits.details_kept_s(MINUTES)
-    rows: list[object] = []
-    for (hour, series), found in ranked.items():
-        most = limits.query_samples if series.letter == "q" else limits.samples
-        posts: list[object] = []
-        for rank, number in heapq.nsmallest(most, found.items()):
-            posts += (rank, *shown(number))
-        key = samples(hour, series)
-        rows.append((key, due(key, kept_s), most, posts))
+    rows: list[SampleRow] = []
+    for start, end in runs(series, hour):
+        one = columns.series[series[start]]
+        key = samples(int(hour[start]), one)
+        most = limits.query_samples if one.letter == "q" else limits.samples
+        fits = np.searchsorted(rank[start : min(end, start + most)], bound(key))
+        if fits:
+            posts: list[object] = []
+            for number in range(start, start + int(fits)):
+                posts += (int(rank[number]), *shown(int(row[number])))
+            rows.append(SampleRow(key, due(key, kept_s), most, posts))
     return rows
 
 

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import reduce
+from operator import itemgetter
 from typing import NamedTuple
 
 import ahocorasick
 
-from worker.trends.query_syntax import And, Leaf, Node, Not, Or, holds, leaves, parse
+from worker.trends.query_syntax import And, Kind, Leaf, Node, Not, Or, holds, leaves, parse
 from worker.trends.text import folded, plain, tokens
 
+_KINDS: tuple[Kind, ...] = ("text", "hashtag", "mention", "author", "lang", "source")
 
-class Named(NamedTuple):
-    """What a matcher looks for, and what it answers for it."""
+_MARKS: dict[Kind, str] = {"hashtag": "#", "mention": "@"}
+_MOST_SAID = 1000
 
-    name: str
-    node: Node
+_Test = Callable[[AbstractSet[int]], bool]
+"""Whether an expression holds where leaves of these numbers were found."""
+
+
+class _OfLeaf(NamedTuple):
+    """What follows from a leaf that was found."""
+
+    sure: dict[str, None]
+    """Names of queries that hold because of it."""
+    may: list[tuple[str, _Test]]
+    """Names of queries that may, and how to tell."""
 
 
 class Matcher:
@@ -23,7 +36,8 @@ class Matcher:
 
     One Aho-Corasick automaton (Aho and Corasick 1975) finds the words and phrases of all queries; hashtags,
     mentions, authors, languages and sources are looked up. Each query has a few leaves one of which must be
-    there for it to hold (`_needed`); only queries of which such a leaf was found are evaluated.
+    there for it to hold (`_needed`); only queries of which such a leaf was found are evaluated. Leaves are
+    numbered, because most of the time goes into looking them up.
     """
 
     def __init__(self, queries: Mapping[str, str]) -> None:
@@ -32,24 +46,40 @@ class Matcher:
         Raises:
             QuerySyntaxError: one of them cannot be parsed.
         """
-        named = [Named(name, parse(expression)) for name, expression in queries.items()]
-        self._by_leaf: dict[Leaf, tuple[list[str], list[Named]]] = {}
-        """For each leaf the queries that hold because of it, and those that may."""
+        self._numbers: dict[Kind, dict[str, int]] = {kind: {} for kind in _KINDS}
+        """By kind and value of a leaf, its number."""
+        self._by_leaf: dict[int, _OfLeaf] = {}
+        """What follows from those that `_needed` names."""
+        for name, expression in queries.items():
+            self._add(name, parse(expression))
         self._automaton = ahocorasick.Automaton()
-        self._kinds: set[str] = set()
-        for query in named:
-            for leaf in _needed(query.node):
-                sure, may = self._by_leaf.setdefault(leaf, ([], []))
-                if _enough(query.node, leaf):
-                    sure.append(query.name)
-                else:
-                    may.append(query)
-            for leaf in leaves(query.node):
-                self._kinds.add(leaf.kind)
-                if leaf.kind == "text":
-                    self._automaton.add_word(leaf.value, leaf)
-        if "text" in self._kinds:
+        for value, number in self._numbers["text"].items():
+            self._automaton.add_word(value, number)
+        if self._numbers["text"]:
             self._automaton.make_automaton()
+        self._marked = {
+            mark + value: number
+            for kind, mark in _MARKS.items()
+            for value, number in self._numbers[kind].items()
+        }
+        """The numbers of hashtags and mentions, by token."""
+        self._said: dict[tuple[str | None, str | None], Sequence[int]] = {}
+        """By language and source, what they are found to have."""
+
+    def _add(self, name: str, node: Node) -> None:
+        test = _test_of(node, self._number)
+        for leaf in _needed(node):
+            of_leaf = self._by_leaf.setdefault(self._number(leaf), _OfLeaf({}, []))
+            if _enough(node, leaf):
+                of_leaf.sure[name] = None
+            else:
+                of_leaf.may.append((name, test))
+
+    def _number(self, leaf: Leaf) -> int:
+        of_kind = self._numbers[leaf.kind]
+        if leaf.value not in of_kind:
+            of_kind[leaf.value] = sum(map(len, self._numbers.values()))
+        return of_kind[leaf.value]
 
     def match(
         self,
@@ -66,43 +96,81 @@ class Matcher:
     ) -> Sequence[str]:
         """The same for a text that is already cut by `worker.trends.text.tokens`."""
         there = self._leaves(found, author_id, lang, source)
-        if not there:
-            return ()
         names: dict[str, None] = {}
-        for leaf in there:
-            of_leaf = self._by_leaf.get(leaf)
+        for number in there:
+            of_leaf = self._by_leaf.get(number)
             if of_leaf is None:
                 continue
-            names.update(dict.fromkeys(of_leaf[0]))
-            names.update((query.name, None) for query in of_leaf[1] if holds(query.node, there))
+            names.update(of_leaf.sure)
+            for name, holds_for in of_leaf.may:
+                if name not in names and holds_for(there):
+                    names[name] = None
         return tuple(names)
 
     def _leaves(
         self, found: list[str], author_id: str | int | None, lang: str | None, source: str | None
-    ) -> set[Leaf]:
-        kinds = self._kinds
-        there: set[Leaf] = set()
-        if found and "text" in kinds:
-            there.update(leaf for _, leaf in self._automaton.iter(plain(found)))
-        if "hashtag" in kinds:
-            there.update(Leaf("hashtag", token[1:]) for token in found if token[0] == "#" and len(token) > 1)
-        if "mention" in kinds:
-            there.update(Leaf("mention", token[1:]) for token in found if token[0] == "@" and len(token) > 1)
-        if "author" in kinds and author_id is not None:
-            there.add(Leaf("author", folded(str(author_id))))
-        if "lang" in kinds and lang:
-            there.update(_languages(folded(lang)))
-        if "source" in kinds and source is not None:
-            there.add(Leaf("source", folded(source)))
+    ) -> set[int]:
+        """The numbers of the leaves that a post has."""
+        there = set(self._said_of(lang, source))
+        if found:
+            if self._numbers["text"]:
+                there.update(map(_SECOND, self._automaton.iter(plain(found))))
+            if self._marked:
+                there.update(map(self._marked.__getitem__, filter(self._marked.__contains__, found)))
+        authors = self._numbers["author"]
+        if authors and author_id is not None:
+            there.update(_known([folded(str(author_id))], authors))
         return there
 
+    def _said_of(self, lang: str | None, source: str | None) -> Sequence[int]:
+        """The numbers of the leaves that a language and a source have. There are few, so they are kept."""
+        found = self._said.get((lang, source))
+        if found is None:
+            if len(self._said) == _MOST_SAID:
+                self._said.clear()
+            found = self._said[lang, source] = [
+                *_known(_languages(folded(lang)) if lang else (), self._numbers["lang"]),
+                *_known([folded(source)] if source is not None else (), self._numbers["source"]),
+            ]
+        return found
 
-def _languages(lang: str) -> Iterable[Leaf]:
+
+_SECOND = itemgetter(1)
+
+
+def _known(values: Iterable[str], numbers: Mapping[str, int]) -> list[int]:
+    return [numbers[value] for value in values if value in numbers]
+
+
+def _test_of(node: Node, number: Callable[[Leaf], int]) -> _Test:
+    """The test of an expression, made once. Leaves side by side are tested as sets."""
+    match node:
+        case Leaf():
+            return frozenset([number(node)]).issubset
+        case Not(part):
+            test = _test_of(part, number)
+            return lambda there: not test(there)
+        case And(parts):
+            wanted = frozenset(number(part) for part in parts if isinstance(part, Leaf))
+            tests = [_test_of(part, number) for part in parts if not isinstance(part, Leaf)]
+            return reduce(_both, tests, lambda there: wanted <= there)
+        case Or(parts):
+            wanted = frozenset(number(part) for part in parts if isinstance(part, Leaf))
+            tests = [_test_of(part, number) for part in parts if not isinstance(part, Leaf)]
+            return reduce(_either, tests, lambda there: not wanted.isdisjoint(there))
+
+
+def _both(one: _Test, other: _Test) -> _Test:
+    return lambda there: one(there) and other(there)
+
+
+def _either(one: _Test, other: _Test) -> _Test:
+    return lambda there: one(there) or other(there)
+
+
+def _languages(lang: str) -> set[str]:
     """`lang:pt` means also pt-BR."""
-    yield Leaf("lang", lang)
-    primary = lang.partition("-")[0]
-    if primary != lang:
-        yield Leaf("lang", primary)
+    return {lang, lang.partition("-")[0]}
 
 
 def _needed(node: Node) -> set[Leaf]:

@@ -21,6 +21,7 @@ from worker.trends.queries import QueryStore
 from worker.trends.redis_connection import connected, reaching, script, text
 from worker.trends.redis_reader import RedisTrendReader
 from worker.trends.redis_terms import TermPacker
+from worker.trends.sample_bounds import SampleBounds
 from worker.trends.store import Applied, Limits, Position, StoreUnavailableError, drawn_generation, settle
 from worker.trends.windows import DAY, MINUTES
 
@@ -55,6 +56,7 @@ class RedisTrendStore(RedisTrendReader):
         self._script = script(client, "apply")
         self._packer = TermPacker(client, limits, self._clock)
         self._expiries = Expiries(self._clock)
+        self._bounds = SampleBounds(self._clock)
         self._backfills: list[str] = []
         """What the keys of each backfill begin with, as of the last time that it was asked for."""
         self._generation = ""
@@ -105,13 +107,19 @@ class RedisTrendStore(RedisTrendReader):
         if wanted.generation != self._generation:
             self._generation = wanted.generation
             self._expiries.forget()
+            self._bounds.forget()
         prefix = self._keys.prefix(wanted.generation)
         today = int(self._clock.time() // DAY)
         delta = delta_of(
-            batch, self._limits, self._keys.labels, self._erased(batch, prefix, today), self._expiries.due
+            batch,
+            self._limits,
+            self._keys.labels,
+            self._erased(batch, prefix, today),
+            due=self._expiries.due,
+            bound=self._bounds.bound,
         )
         try:
-            state, *unpacked = self._script(
+            state, *answers = self._script(
                 keys=[self._keys.state],
                 args=[
                     batch.partition,
@@ -136,7 +144,8 @@ class RedisTrendStore(RedisTrendReader):
         if found == wanted:
             self._expiries.told()
             # Nothing comes back of an attempt that was made before, whose answer was lost.
-            self._packer.pack_where_due(prefix, dict(zip(delta.hours, unpacked, strict=False)))
+            self._packer.pack_where_due(prefix, dict(zip(delta.hours, answers, strict=False)))
+            self._bounds.learn(delta.sampled, answers[len(delta.hours) :])
         else:
             self._expiries.not_told()
         return found
