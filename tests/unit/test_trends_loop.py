@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 
 import pytest
 from opentelemetry.trace import Tracer
@@ -18,12 +19,12 @@ from worker.dependency import Dependency
 from worker.metrics import Metrics
 from worker.trends import loop
 from worker.trends.count_traces import traces_by
-from worker.trends.counting import Batch
+from worker.trends.counting import Batch, CountedLabel, ReadLabel, in_json
 from worker.trends.live.feed import MemoryLiveFeed, Sampler
 from worker.trends.live.hub import Hub, Wanted
 from worker.trends.loop import TrendsLoop
 from worker.trends.memory_store import MemoryTrendStore
-from worker.trends.store import Applied, Filter, Limits, Position, StoreUnavailableError
+from worker.trends.store import Applied, Filter, Limits, Position, StoreUnavailableError, nobody_waits
 from worker.trends.windows import Window
 from worker.web.health import Health
 
@@ -33,13 +34,19 @@ class Store(MemoryTrendStore):
 
     away = False
     loses_answers = 0
+    works: Callable[[], object] = staticmethod(nobody_waits)
+    # What it does between the question and its answer.
 
     def open(self, partitions: Iterable[int]) -> dict[int, Position | None]:
         self._reach()
         return super().open(partitions)
 
-    def apply(self, batch: Batch, expected: Position | None) -> Applied:
+    def apply(
+        self, batch: Batch, expected: Position | None, asked: Callable[[], object] = nobody_waits
+    ) -> Applied:
         self._reach()
+        asked()
+        self.works()
         applied = super().apply(batch, expected)
         if self.loses_answers:
             self.loses_answers -= 1
@@ -67,7 +74,7 @@ class World:
         self.health = Health(self.clock, 60, ())
         self.loop = self.another(self.source)
 
-    def another(self, source: FakeSource) -> TrendsLoop:
+    def another(self, source: FakeSource, read: ReadLabel = in_json) -> TrendsLoop:
         return TrendsLoop(
             source,
             self.store,
@@ -79,6 +86,7 @@ class World:
             metrics=self.metrics,
             health=self.health,
             traces=traces_by(self.tracer, TOPIC, "the-group", self.clock),
+            read=read,
         )
 
     def turn(self, times: int = 1) -> None:
@@ -112,6 +120,45 @@ def test_labels_are_counted_and_the_offset_committed(world: World) -> None:
     assert world.source.committed == {0: 3}  # past the transaction's marker: no lag for who watches
     assert world.metric(m.TRENDS_APPLIED, "joy") == 1
     assert world.metric(m.CONSUMER_LAG, TOPIC, "0") == 0
+
+
+@pytest.fixture
+def pieces_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_PIECE", 2)
+
+
+@pytest.mark.usefixtures("pieces_of_two")
+def test_labels_are_decoded_while_those_before_are_applied(world: World) -> None:
+    decoded: list[bytes] = []
+    third = threading.Event()
+    in_time: list[bool] = []
+
+    def read(value: bytes) -> CountedLabel:
+        decoded.append(value)
+        if len(decoded) == 3:
+            third.set()
+        return in_json(value)
+
+    world.store.works = lambda: in_time.append(third.wait(20))
+    world.loop = world.another(world.source, read)
+    world.source.put(*[label()] * 5)
+    world.source.assign(0)
+    world.turn(2)
+    assert in_time == [True, True, True]
+    assert world.joy == 5
+
+
+@pytest.mark.usefixtures("pieces_of_two")
+@pytest.mark.parametrize("lost", range(1, 5))
+def test_pieces_behind_one_whose_answer_is_lost_are_counted_once(world: World, lost: int) -> None:
+    world.source.put(*[label()] * 9)
+    world.source.assign(0)
+    world.turn()
+    world.store.loses_answers = lost
+    for _ in range(lost + 2):
+        world.turn(2)
+        world.clock.sleep(60)
+    assert world.joy == 9
 
 
 def test_what_is_counted_is_told_and_nothing_else(world: World) -> None:

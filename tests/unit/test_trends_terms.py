@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from importlib import resources
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from worker.trends import text as text_module
 from worker.trends.terms import LONGEST_TERM, MOST_TERMS, Term, TermCounts, kind_of, lift, ranked, terms_of
 from worker.trends.text import plain, tokens
+
+_ONE_BY_ONE = re.compile(
+    rf"https?://\S+|[0-9]\u20e3|{text_module._EMOJI}|(?<!\w)#\w*[^\W\d_]\w*|(?<!\w)@\w+|\w+"
+)
+"""What tokens are, said plainly: no shorter ways for ASCII and what stands between tokens."""
+
+
+def _plainly(text: str) -> list[str]:
+    twice = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    dropped = {0xFE0E, 0xFE0F, *range(0x1F3FB, 0x1F400)}
+    return _ONE_BY_ONE.findall("".join(one for one in twice if ord(one) not in dropped))
+
+
+_ODD = "ab1_#@ :/.,'-hHtps\u20e3😀👍🏽\u200d\ufe0f🇩🇪é日©\u0130\n\t\x00\x1c\x85\u2026\u2019²"
+
+
+@settings(max_examples=1000)
+@given(st.one_of(st.text(), st.text(_ODD), st.text(_ODD[:20]), st.text(st.characters(max_codepoint=127))))
+def test_the_shorter_ways_to_tokens_end_where_the_plain_one_does(text: str) -> None:
+    assert tokens(text) == _plainly(text)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,8 @@ No text, key or author is in a span: attributes are names, places in the topic a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, Tracer
 
@@ -33,8 +31,7 @@ class CountSpans:
             "messaging.consumer.group.name": group,
         }
 
-    @contextmanager
-    def counting(self, partition: int, records: Sequence[Record]) -> Iterator[Counting]:
+    def counting(self, partition: int, records: Sequence[Record]) -> Counting:
         span = self._tracer.start_span(
             "count",
             Context(),
@@ -50,15 +47,7 @@ class CountSpans:
         if span.is_recording():
             for context in _brought(records):
                 span.add_link(context)
-        with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-            try:
-                yield _Counting(span)
-            except Exception as error:
-                span.set_attribute("error.type", type(error).__name__)
-                span.set_status(Status(StatusCode.ERROR))
-                raise
-            finally:
-                span.end(self._now())
+        return _Counting(span, self._now)
 
     def _now(self) -> int:
         return int(self._clock.time() * 1e9)
@@ -67,13 +56,15 @@ class CountSpans:
 class _Counting:
     """A batch that is traced."""
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: Span, now: Callable[[], int]) -> None:
         self._span = span
+        self._now = now
 
     def ended(self, *, counted: bool) -> None:
         if not counted:
             self._span.set_attribute("error.type", "not_counted")
             self._span.set_status(Status(StatusCode.ERROR))
+        self._span.end(self._now())
 
 
 def _brought(records: Sequence[Record]) -> list[SpanContext]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from worker.clock import Clock
@@ -17,30 +16,29 @@ class Counting(Protocol):
     """One batch that is being counted."""
 
     def ended(self, *, counted: bool) -> None:
-        """Whether it is in the store."""
+        """It ends; whether it is in the store."""
         ...
 
 
 class CountTraces(Protocol):
     """Follows batches into the store; belongs to the loop's thread. Never waits, never raises."""
 
-    def counting(self, partition: int, records: Sequence[Record]) -> AbstractContextManager[Counting]:
-        """Around the decoding and counting of some records of a partition."""
+    def counting(self, partition: int, records: Sequence[Record]) -> Counting:
+        """The decoding and counting of some records of a partition begins."""
         ...
 
 
 class _Untraced:
     """Traces nothing."""
 
-    def counting(self, partition: int, records: Sequence[Record]) -> AbstractContextManager[Counting]:
-        return _NOTHING
+    def counting(self, partition: int, records: Sequence[Record]) -> Counting:
+        return self
 
     def ended(self, *, counted: bool) -> None:
         pass
 
 
 UNTRACED = _Untraced()
-_NOTHING: AbstractContextManager[Counting] = nullcontext(UNTRACED)
 
 
 def traces_by(tracer: Tracer | None, topic: str, group: str, clock: Clock) -> CountTraces:

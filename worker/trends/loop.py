@@ -3,7 +3,8 @@
     1. consume    records of the partitions whose place in the topic is known
     2. decode     labels, their terms and the tracked queries they match; deletions; what is no label
     3. aggregate  one batch a partition
-    4. apply      all that it adds and its offset into the store, in one atomic step
+    4. apply      all that it adds and its offset into the store, in one atomic step and a thread of its own,
+                  while the next records are decoded
     5. tell       some of what was counted, to whoever watches the live feed
     6. commit     the offsets to Kafka too, for whoever watches the group's lag
 
@@ -18,8 +19,10 @@ import logging
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from worker import metrics as m
 from worker.clock import Clock
@@ -27,11 +30,12 @@ from worker.dependency import Dependency
 from worker.formats.registry import RegistryAwayError
 from worker.metrics import Metrics
 from worker.stream.rising import brought_again
-from worker.trends.count_traces import UNTRACED, CountTraces
+from worker.trends.count_traces import UNTRACED, Counting, CountTraces
 from worker.trends.counting import Batch, Decoded, Reading, ReadLabel, aggregate, decode, in_json
 from worker.trends.live.feed import LiveFeed
 from worker.trends.source import LabelSource, Taken
 from worker.trends.store import (
+    Applied,
     OffsetLostError,
     Position,
     StoreRefusedError,
@@ -44,6 +48,8 @@ from worker.web.health import Health
 
 _TURN_S = 0.2
 """How long a turn waits for records: what counts are late by at most, and how soon a stop is seen."""
+_PIECE = 2500
+"""Records that are decoded and counted together."""
 _CHECK_S = 5.0
 """How often the store is asked where it stands, so that a wiped one is noticed without new records."""
 
@@ -68,6 +74,18 @@ class _Place:
     def reached(self) -> int:
         """The offset before which nothing is left to count."""
         return max(self.next, self.end)
+
+
+class _InFlight(NamedTuple):
+    """A batch that is being applied."""
+
+    place: _Place
+    batch: Batch
+    decoded: Decoded
+    taken_ms: int
+    """Kafka's timestamp of its last record."""
+    trace: Counting
+    applied: Future[Applied]
 
 
 class TrendsLoop:
@@ -113,6 +131,8 @@ class TrendsLoop:
         self._topic = topic
         self._places: dict[int, _Place] = {}
         self._checked_at = -math.inf
+        self._applier = ThreadPoolExecutor(1, thread_name_prefix="trends-apply")
+        self._in_flight: _InFlight | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Turn until `stop` is set; what a turn has taken it has also counted.
@@ -129,35 +149,68 @@ class TrendsLoop:
         self._place()
         taken = self._source.take(self._max_records, _TURN_S)  # 1. consume
         self._follow(taken)
-        for partition, records in taken.records.items():
-            place = self._places.get(partition)
-            if place is None or not self._continues(partition, place, records):
+        for partition, records in _pieces(taken.records):
+            trace = self._traces.counting(partition, records)
+            decoded = self._decode(records)  # 2. decode
+            self._settle()
+            batch = self._aggregate(partition, records, decoded)  # 3. aggregate
+            if decoded is None or batch is None:
+                trace.ended(counted=False)
                 continue
-            with self._traces.counting(partition, records) as trace:
-                try:
-                    decoded = decode(records, self._reading, self._read)  # 2. decode
-                except RegistryAwayError:
-                    self._put_off()
-                    trace.ended(counted=False)
-                    continue
-                batch = aggregate(  # 3. aggregate
-                    partition,
-                    place.next,
-                    records[-1].offset + 1,
-                    decoded.events,
-                    deletions=decoded.deletions,
-                    outside=decoded.outside,
-                )
-                applied = self._apply(place, batch)  # 4. apply
-                trace.ended(counted=applied)
-            if applied:
-                place.taken_ms = records[-1].timestamp_ms
-                self._meter.skipped(partition, decoded)
+            place = self._places[partition]
+            applied = self._apply(batch, place.position)  # 4. apply
+            self._in_flight = _InFlight(place, batch, decoded, records[-1].timestamp_ms, trace, applied)
+        self._settle()
         self._feed.flush()  # 5. tell
         self._commit()  # 6. commit
         for partition, place in self._places.items():
             self._meter.behind(partition, place, self._source.bounds(partition)[1])
         self._health.beat()
+
+    def _decode(self, records: Sequence[Record]) -> Decoded | None:
+        """What some records hold; `None` where that cannot be known now."""
+        try:
+            return decode(records, self._reading, self._read)
+        except RegistryAwayError:
+            return None
+
+    def _aggregate(self, partition: int, records: Sequence[Record], decoded: Decoded | None) -> Batch | None:
+        """One batch of what they hold; `None` where they are not to be counted."""
+        if decoded is None:
+            self._put_off()
+        place = self._places.get(partition)
+        if decoded is None or place is None or not self._continues(partition, place, records):
+            return None
+        return aggregate(
+            partition,
+            place.next,
+            records[-1].offset + 1,
+            decoded.events,
+            deletions=decoded.deletions,
+            outside=decoded.outside,
+        )
+
+    def _settle(self) -> None:
+        """See what became of the batch that is being applied, if there is one.
+
+        Raises:
+            StoreRefusedError: the store is there and does not want us.
+        """
+        one, self._in_flight = self._in_flight, None
+        if one is None:
+            return
+        counted = False
+        try:
+            counted = self._applied(one.place, one.batch, one.applied.result())
+        except OffsetLostError as lost:
+            self._forget(one.batch.partition, f"redis has {lost.stored}, not {lost.expected}")
+        except StoreUnavailableError as error:
+            self._hold(error)
+        finally:
+            one.trace.ended(counted=counted)
+        if counted:
+            one.place.taken_ms = one.taken_ms
+            self._meter.skipped(one.batch.partition, one.decoded)
 
     @property
     def reached(self) -> dict[int, int]:
@@ -263,18 +316,23 @@ class TrendsLoop:
             )  # fmt: skip
         return True
 
-    def _apply(self, place: _Place, batch: Batch) -> bool:
-        """Count a batch; false where it was not, and its place is forgotten."""
-        partition = batch.partition
-        try:
-            with self._meter.timed():
-                applied = self._store.apply(batch, place.position)
-        except OffsetLostError as lost:
-            self._forget(partition, f"redis has {lost.stored}, not {lost.expected}")
-            return False
-        except StoreUnavailableError as error:
-            self._hold(error)
-            return False
+    def _apply(self, batch: Batch, expected: Position | None) -> Future[Applied]:
+        """Ask the store to count a batch. It answers later, while the next one is prepared."""
+        asked = threading.Event()
+
+        def apply() -> Applied:
+            try:
+                with self._meter.timed():
+                    return self._store.apply(batch, expected, asked.set)
+            finally:
+                asked.set()
+
+        applied = self._applier.submit(apply)
+        asked.wait()  # two threads that compute would only take turns
+        return applied
+
+    def _applied(self, place: _Place, batch: Batch, applied: Applied) -> bool:
+        """Move on behind a batch; false where its place is forgotten."""
         self._redis.works()
         if applied.batch is not None:
             self._meter.counted(applied.batch)
@@ -282,7 +340,7 @@ class TrendsLoop:
             self._feed.counted(applied.batch)
         place.position, place.next = applied.position, batch.end
         if applied.position.offset > batch.end:
-            self._forget(partition, f"another reader is ahead, at {applied.position}")
+            self._forget(batch.partition, f"another reader is ahead, at {applied.position}")
             return False
         return True
 
@@ -296,6 +354,13 @@ class TrendsLoop:
             self._source.commit(moved)
         for partition, offset in moved.items():
             self._places[partition].committed = offset
+
+
+def _pieces(of_partitions: Mapping[int, Sequence[Record]]) -> Iterator[tuple[int, Sequence[Record]]]:
+    """The records of each partition, some at a time: one piece is decoded while another is applied."""
+    for partition, records in of_partitions.items():
+        for start in range(0, len(records), _PIECE):
+            yield partition, records[start : start + _PIECE]
 
 
 class _Meter:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from redis import Redis
 from redis.exceptions import ResponseError
@@ -22,7 +23,15 @@ from worker.trends.redis_connection import connected, reaching, script, text
 from worker.trends.redis_reader import RedisTrendReader
 from worker.trends.redis_terms import TermPacker
 from worker.trends.sample_bounds import SampleBounds
-from worker.trends.store import Applied, Limits, Position, StoreUnavailableError, drawn_generation, settle
+from worker.trends.store import (
+    Applied,
+    Limits,
+    Position,
+    StoreUnavailableError,
+    drawn_generation,
+    nobody_waits,
+    settle,
+)
 from worker.trends.windows import DAY, MINUTES
 
 __all__ = ["RedisTrendStore", "connected", "position_of", "reaching"]
@@ -75,7 +84,9 @@ class RedisTrendStore(RedisTrendReader):
                 found = self._positions(numbers)
             return found
 
-    def apply(self, batch: Batch, expected: Position | None) -> Applied:
+    def apply(
+        self, batch: Batch, expected: Position | None, asked: Callable[[], object] = nobody_waits
+    ) -> Applied:
         position = expected
         counted: list[Batch] = []
         with reaching():
@@ -84,17 +95,17 @@ class RedisTrendStore(RedisTrendReader):
                     if position.offset >= part.end:
                         continue  # another reader was ahead
                     part = part.after(position.offset)  # noqa: PLW2901
-                applied = self._settle(part, position)
+                applied = self._settle(part, position, asked)
                 position = applied.position
                 if applied.batch is not None:
                     counted.append(applied.batch)
         assert position is not None  # noqa: S101 - there is always a part
         return Applied(position, _joined(batch, counted))
 
-    def _settle(self, batch: Batch, expected: Position | None) -> Applied:
+    def _settle(self, batch: Batch, expected: Position | None, asked: Callable[[], object]) -> Applied:
         while True:
             try:
-                return settle(batch, expected, self._attempt, self._draw)
+                return settle(batch, expected, partial(self._attempt, asked), self._draw)
             except _OtherGenerationError:
                 continue
 
@@ -103,7 +114,9 @@ class RedisTrendStore(RedisTrendReader):
         current = self._client.hget(self._keys.state, "generation")
         return drawn_generation() if current is None else text(current)
 
-    def _attempt(self, batch: Batch, expected: Position | None, wanted: Position) -> Position | None:
+    def _attempt(
+        self, asked: Callable[[], object], batch: Batch, expected: Position | None, wanted: Position
+    ) -> Position | None:
         if wanted.generation != self._generation:
             self._generation = wanted.generation
             self._expiries.forget()
@@ -118,6 +131,7 @@ class RedisTrendStore(RedisTrendReader):
             due=self._expiries.due,
             bound=self._bounds.bound,
         )
+        asked()
         try:
             state, *answers = self._script(
                 keys=[self._keys.state],

@@ -237,6 +237,10 @@ class TrendReader(Protocol):
         ...
 
 
+def nobody_waits() -> None:
+    """The `asked` of who has nothing else to do."""
+
+
 class TrendStore(TrendReader, Protocol):
     """Counts of all partitions of one labels topic: what `TrendReader` answers, and the writing of it.
 
@@ -250,8 +254,12 @@ class TrendStore(TrendReader, Protocol):
         """
         ...
 
-    def apply(self, batch: Batch, expected: Position | None) -> Applied:
+    def apply(
+        self, batch: Batch, expected: Position | None, asked: Callable[[], object] = nobody_waits
+    ) -> Applied:
         """Count a batch exactly once. `expected` is where the reader believes that the partition stands.
+
+        `asked` may be called when all is prepared and the rest is waiting, so that others can use the time.
 
         Raises:
             OffsetLostError: the store is behind the batch; nothing was counted.
