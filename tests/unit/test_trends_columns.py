@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.clock import ManualClock
+from worker.distribution import confidence_column, language_column, length_column
 from worker.trends.columns import Columns, Tally, runs
-from worker.trends.counting import Cell, Event
+from worker.trends.counting import Cell, CountedLabel, Event
 from worker.trends.sample_bounds import SampleBounds
 from worker.trends.sampling import HIGHEST_RANK
+from worker.trends.shapes import MAX_MODEL, Spot, observed
+from worker.trends.windows import SCORE_UNITS
 from worker.types import LABELS
 
 _MINUTES = st.integers(-(10**9), 4 * 10**9)
@@ -102,3 +107,37 @@ def test_a_set_of_samples_that_is_full_takes_nothing_above_its_greatest_rank() -
     assert (bounds.bound("a"), bounds.bound("b")) == (HIGHEST_RANK + 1, 9)
     bounds.forget()
     assert bounds.bound("b") == HIGHEST_RANK + 1
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(LABELS),
+            st.sampled_from(["", "m@1", "m@2", "x" * 300, "y" * 300]),
+            st.integers(0, SCORE_UNITS),
+            st.sampled_from([None, "", "en", "pt-BR", "zz"]),
+            st.sampled_from([None, "", "a", "b" * 20, "c" * 280, "d" * 9000]),
+            st.integers(0, 12),
+        ),
+        max_size=30,
+    )
+)
+def test_spreads_are_what_looking_at_each_label_gives(rows: list[Any]) -> None:
+    events = [
+        Event(
+            number,
+            Cell(minute, emotion, "web"),
+            score,
+            lang,
+            label=CountedLabel(emotion, "web", datetime(2026, 1, 1, tzinfo=UTC), model=model, text=text),
+        )
+        for number, (emotion, model, score, lang, text, minute) in enumerate(rows)
+    ]
+    plainly: Counter[Spot] = Counter()
+    for emotion, model, score, lang, text, minute in rows:
+        if model:
+            columns = [confidence_column(score / SCORE_UNITS), language_column(lang)]
+            columns += [length_column(len(text))] if text else []
+            name = "other" if len(model) > MAX_MODEL else model
+            plainly.update(Spot(minute // 5, name, LABELS.index(emotion), column) for column in columns)
+    assert observed(events) == plainly

@@ -59,7 +59,7 @@ class Columns(NamedTuple):
             zip(*events, strict=True) if events else _NONE
         )
         minutes, emotions, sources = zip(*cells, strict=True) if cells else ((), (), ())
-        emotion = _numbers(map(_EMOTION_NUMBER.__getitem__, emotions), len(events))
+        emotion = numbered(map(_EMOTION_NUMBER.__getitem__, emotions), len(events))
         names, author = _coded([name for name in authors if name is not None])
         series: list[Series] = [ALL_LABELS]
         everyone = np.arange(len(events))
@@ -77,9 +77,9 @@ class Columns(NamedTuple):
         wrote = np.full(len(events), -1)
         wrote[_there(authors)] = author
         return cls(
-            _numbers(minutes, len(events)),
+            numbered(minutes, len(events)),
             emotion,
-            _numbers(scores, len(events)),
+            numbered(scores, len(events)),
             wrote,
             names,
             series,
@@ -136,7 +136,7 @@ def runs(*columns: Numbers) -> Iterator[tuple[int, int]]:
 def _coded(values: Sequence[str]) -> tuple[list[str], Numbers]:
     """The different values, and for each value its place among them."""
     places = {value: place for place, value in enumerate(dict.fromkeys(values))}
-    return list(places), _numbers(map(places.__getitem__, values), len(values))
+    return list(places), numbered(map(places.__getitem__, values), len(values))
 
 
 def _there(values: Sequence[object]) -> Numbers:
@@ -146,8 +146,9 @@ def _there(values: Sequence[object]) -> Numbers:
 
 def _repeated(of_rows: Sequence[Sequence[object]]) -> Numbers:
     """Each row as often as it has values."""
-    return np.repeat(np.arange(len(of_rows)), _numbers(map(len, of_rows), len(of_rows)))
+    return np.repeat(np.arange(len(of_rows)), numbered(map(len, of_rows), len(of_rows)))
 
 
-def _numbers(values: Iterable[int], n: int) -> Numbers:
+def numbered(values: Iterable[int], n: int = -1) -> Numbers:
+    """As an array; `n`: how many there are."""
     return np.fromiter(values, np.int64, n)

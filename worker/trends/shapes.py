@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.distribution import SHAPE, confidence_column, language_column, length_column
+from worker.distribution import LENGTH_EDGES, SHAPE, confidence_column, language_column, length_column
+from worker.trends.columns import Tally, numbered
 from worker.trends.counting import OTHER, Event
 from worker.trends.keys import Due, shapes
 from worker.trends.windows import DAY, HOUR, HOURS, MINUTE, MINUTES, SCORE_UNITS, Bucket, Tier, Window
@@ -35,7 +36,9 @@ _NUMBERS: dict[str, int] = {name: number for number, name in enumerate(LABELS)}
 _STEP_MINUTES = STEP // MINUTE
 _SCORE_STEP = SCORE_UNITS // 200
 """Of which every edge of the confidence bins is a multiple: a table instead of a search for each label."""
-_CONFIDENCE = [confidence_column(number / 200) for number in range(201)]
+_CONFIDENCE = np.array([confidence_column(number / 200) for number in range(201)], np.int64)
+_LENGTH = np.array([length_column(number) for number in range(LENGTH_EDGES[-1] + 1)], np.int64)
+"""Texts that are longer have the last one's column."""
 
 Spread = NDArray[np.int64]
 """(steps, 7, columns) counts of one model."""
@@ -53,25 +56,30 @@ class Spot(NamedTuple):
 
 def observed(events: Iterable[Event]) -> Counter[Spot]:
     """How many labels of a batch lie in each bin. A post without text has no length."""
-    groups: dict[tuple[int, str, str], list[Event]] = {}
-    for event in events:
-        if event.label is not None and event.label.model:
-            place = (event.cell.minute // _STEP_MINUTES, event.label.model, event.cell.emotion)
-            group = groups.get(place)
-            if group is None:
-                group = groups[place] = []
-            group.append(event)
+    seen = [(event, event.label) for event in events if event.label is not None and event.label.model]
+    models = {label.model: OTHER if len(label.model) > MAX_MODEL else label.model for _, label in seen}
+    numbers = {model: number for number, model in enumerate(models)}
+    langs = {event.lang: language_column(event.lang) for event, _ in seen}
+    slot = numbered([event.cell.minute // _STEP_MINUTES for event, _ in seen])
+    model = numbered([numbers[label.model] for _, label in seen])
+    emotion = numbered([_NUMBERS[event.cell.emotion] for event, _ in seen])
+    length = numbered([len(label.text or "") for _, label in seen])
+    has_text = np.flatnonzero(length)
+    everyone = np.arange(len(seen))
+    row = np.concatenate([everyone, everyone, has_text])
+    column = np.concatenate(
+        [
+            _CONFIDENCE[numbered([event.score for event, _ in seen]) // _SCORE_STEP],
+            numbered([langs[event.lang] for event, _ in seen]),
+            _LENGTH[np.minimum(length[has_text], len(_LENGTH) - 1)],
+        ]
+    )
+    slot, model, emotion = slot[row], model[row], emotion[row]
+    tally = Tally.of(slot, model, emotion, column)
+    names = list(models.values())
     found: Counter[Spot] = Counter()
-    for (slot, model, emotion), group in groups.items():
-        name = model if len(model) <= MAX_MODEL else OTHER
-        columns = Counter([_CONFIDENCE[event.score // _SCORE_STEP] for event in group])
-        for lang, n in Counter([event.lang for event in group]).items():
-            columns[language_column(lang)] += n
-        texts = [len(event.label.text) for event in group if event.label is not None and event.label.text]
-        for length, n in Counter(texts).items():
-            columns[length_column(length)] += n
-        for column, n in columns.items():
-            found[Spot(slot, name, _NUMBERS[emotion], column)] += n
+    for at, n in zip(tally.first.tolist(), tally.sums(np.ones_like(row)).tolist(), strict=True):
+        found[Spot(int(slot[at]), names[model[at]], int(emotion[at]), int(column[at]))] += n
     return found
 
 
