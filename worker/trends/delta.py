@@ -77,7 +77,7 @@ def delta_of(
         erased,
         [outside.side for outside in batch.outside],
         due(OUTSIDE, names_kept_s) if batch.outside else 0,
-        list(rows_of(observed(batch.events), int(limits.shapes_s), due)) if limits.shapes_s else [],
+        list(rows_of(observed(batch.events, columns), int(limits.shapes_s), due)) if limits.shapes_s else [],
         MOST_FIELDS,
     )
     return Delta(

@@ -8,18 +8,17 @@ numbers of `worker.distribution`; the model comes last, because it may hold the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.distribution import LENGTH_EDGES, SHAPE, confidence_column, language_column, length_column
-from worker.trends.columns import Tally, numbered
+from worker.trends.columns import Columns, Tally, numbered
 from worker.trends.counting import OTHER, Event
 from worker.trends.keys import Due, shapes
 from worker.trends.windows import DAY, HOUR, HOURS, MINUTE, MINUTES, SCORE_UNITS, Bucket, Tier, Window
-from worker.types import LABELS
 
 STEP = 300
 """Seconds of the finer slots."""
@@ -31,8 +30,6 @@ MOST_FIELDS = 20_000
 
 _MOST_MODELS = 16
 """Of one answer, those with the most labels: each is an array of its own."""
-_NUMBERS: dict[str, int] = {name: number for number, name in enumerate(LABELS)}
-
 _STEP_MINUTES = STEP // MINUTE
 _SCORE_STEP = SCORE_UNITS // 200
 """Of which every edge of the confidence bins is a multiple: a table instead of a search for each label."""
@@ -54,32 +51,37 @@ class Spot(NamedTuple):
     column: int
 
 
-def observed(events: Iterable[Event]) -> Counter[Spot]:
-    """How many labels of a batch lie in each bin. A post without text has no length."""
-    seen = [(event, event.label) for event in events if event.label is not None and event.label.model]
-    models = {label.model: OTHER if len(label.model) > MAX_MODEL else label.model for _, label in seen}
-    numbers = {model: number for number, model in enumerate(models)}
-    langs = {event.lang: language_column(event.lang) for event, _ in seen}
-    slot = numbered([event.cell.minute // _STEP_MINUTES for event, _ in seen])
-    model = numbered([numbers[label.model] for _, label in seen])
-    emotion = numbered([_NUMBERS[event.cell.emotion] for event, _ in seen])
-    length = numbered([len(label.text or "") for _, label in seen])
-    has_text = np.flatnonzero(length)
-    everyone = np.arange(len(seen))
-    row = np.concatenate([everyone, everyone, has_text])
+def observed(events: Sequence[Event], columns: Columns | None = None) -> Counter[Spot]:
+    """How many labels of a batch lie in each bin. A post without text has no length.
+
+    `columns`: of these events, where they are at hand.
+    """
+    columns = columns or Columns.of(events)
+    names = dict.fromkeys([event.label.model for event in events if event.label is not None])
+    numbers = {name: number if name else -1 for number, name in enumerate(names)}
+    model = numbered([-1 if event.label is None else numbers[event.label.model] for event in events])
+    length = numbered([len(event.label.text or "") if event.label else 0 for event in events])
+    known = model >= 0
+    spoke, lang = columns.members("l").of(known)
+    silent = known.copy()
+    silent[spoke] = False
+    wrote = np.flatnonzero(known & (length > 0))
+    language = numbered(language_column(one.name if one.letter == "l" else None) for one in columns.series)
+    row = np.concatenate([np.flatnonzero(known), spoke, np.flatnonzero(silent), wrote])
     column = np.concatenate(
         [
-            _CONFIDENCE[numbered([event.score for event, _ in seen]) // _SCORE_STEP],
-            numbered([langs[event.lang] for event, _ in seen]),
-            _LENGTH[np.minimum(length[has_text], len(_LENGTH) - 1)],
+            _CONFIDENCE[columns.score[known] // _SCORE_STEP],
+            language[lang],
+            np.full(np.count_nonzero(silent), language_column(None)),
+            _LENGTH[np.minimum(length[wrote], len(_LENGTH) - 1)],
         ]
     )
-    slot, model, emotion = slot[row], model[row], emotion[row]
+    slot, model, emotion = columns.minute[row] // _STEP_MINUTES, model[row], columns.emotion[row]
     tally = Tally.of(slot, model, emotion, column)
-    names = list(models.values())
+    shown = [name if len(name) <= MAX_MODEL else OTHER for name in names]
     found: Counter[Spot] = Counter()
     for at, n in zip(tally.first.tolist(), tally.sums(np.ones_like(row)).tolist(), strict=True):
-        found[Spot(int(slot[at]), names[model[at]], int(emotion[at]), int(column[at]))] += n
+        found[Spot(int(slot[at]), shown[model[at]], int(emotion[at]), int(column[at]))] += n
     return found
 
 
