@@ -77,7 +77,7 @@ def member(
             "isolation.level": "read_committed",
             "queued.max.messages.kbytes": queue_kb,
             "queued.min.messages": _AHEAD,
-            "fetch.queue.backoff.ms": 10,
+            "fetch.queue.backoff.ms": 10,  # a full queue is looked at again soon; by itself after a second
             "fetch.max.bytes": max(4 * 1024, queue_kb // 4) * 1024,
             "topic.metadata.refresh.interval.ms": 10_000,  # a topic created or grown is seen soon
             "statistics.interval.ms": EVERY_MS,
