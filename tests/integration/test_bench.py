@@ -31,7 +31,7 @@ def test_posts_sent_by_schedule_are_all_answered(kafka: KafkaUnderTest, posts: l
         slo_ms=100.0,
         seconds=4.0,
         bootstrap=kafka.bootstrap,
-        capacity_posts=4000,
+        capacity_posts=1000,
     )
 
     [waits] = found.loads

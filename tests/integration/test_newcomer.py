@@ -158,7 +158,7 @@ def test_from_the_demo_to_a_model_of_ones_own(newcomer: Newcomer) -> None:
     kafka = newcomer.sees(r"your posts moodstream send FILE --bootstrap (\S+)")
 
     assert newcomer.types_next("moodstream", "send", at=kafka)["sent"] == N
-    eventually(lambda: models_of_mine(kafka).total() == N, within_s=30)
+    eventually(lambda: models_of_mine(kafka).total() == N, within_s=120)
 
     trend = newcomer.types_next("curl", at=page)
     assert mine(trend) == N
@@ -174,7 +174,7 @@ def test_from_the_demo_to_a_model_of_ones_own(newcomer: Newcomer) -> None:
     assert newcomer.types_next("moodstream", "model", "import", at=kafka)["model"] == "mine@1"
     newcomer.types_next("moodstream", "model", "promote", at=kafka)
     assert newcomer.types_next("moodstream", "send", at=kafka)["sent"] == N
-    eventually(lambda: models_of_mine(kafka)["mine@1"] == N, within_s=30)
+    eventually(lambda: models_of_mine(kafka)["mine@1"] == N, within_s=120)
     assert newcomer.done
 
     code, result, said = newcomer.interrupts()

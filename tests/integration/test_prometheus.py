@@ -60,7 +60,7 @@ class Deployment:
         [row] = self.watching.query(expression)
         return float(row["value"][1])
 
-    def unanswered(self, expressions: dict[str, str], within_s: float = 60) -> dict[str, str]:
+    def unanswered(self, expressions: dict[str, str], within_s: float = 150) -> dict[str, str]:
         """Those that have no answer even after a while: rates need two scrapes, and some work between."""
         left = dict(expressions)
         deadline = time.monotonic() + within_s

@@ -17,6 +17,7 @@ import click
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from tests.support.archives import extract
 from worker.local.kafka import cache
 from worker.local.processes import HOST, ChildProcess, free_port
 
@@ -66,7 +67,7 @@ def _jar() -> Path:
             subprocess.run(["mvn", "--quiet", "--batch-mode", *copy], check=True, cwd=scratch)
             [archive] = Path(scratch).glob("*.tar.gz")
             with tarfile.open(archive) as packed:
-                packed.extractall(Path(scratch) / "app", filter="data")
+                extract(packed, Path(scratch) / "app")
             (Path(scratch) / "app").rename(target)
     return target / "quarkus-run.jar"
 

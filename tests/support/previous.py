@@ -6,6 +6,8 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+from tests.support.archives import extract
+
 COMMIT = "2d3d1cd52dfe387a1dae3adbe865ceb8da060457"
 """Version 0.1.0 as of 21 November 2026: labels without text, one layout of Redis keys per partition."""
 _ROOT = Path(__file__).parents[2]
@@ -29,7 +31,7 @@ def unpack(folder: Path) -> Path:
     done = _git("archive", f"--output={packed}", COMMIT, *_PARTS)
     assert done.returncode == 0, done.stderr
     with tarfile.open(packed) as archive:
-        archive.extractall(folder, filter="data")
+        extract(archive, folder)
     packed.unlink()
     return folder
 
