@@ -32,11 +32,12 @@ class ApiQuestion(NamedTuple):
             found: list[Mapping[str, Any]] = list(reader)
             assert set(self.columns) <= set(reader.fieldnames or ()), self.panel
             return found
-        found = json.loads(body)
+        answer: Any = json.loads(body)
         for part in self.root.split("."):
-            found = found[part]  # type: ignore[call-overload]
-        assert all(set(self.columns) <= row.keys() for row in found), self.panel
-        return found
+            answer = answer[part]
+        rows: list[Mapping[str, Any]] = answer
+        assert all(set(self.columns) <= row.keys() for row in rows), self.panel
+        return rows
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,23 @@ def test_a_tally_adds_up_what_has_the_same_keys(rows: list[tuple[int, int, int]]
     assert tally.first.tolist() == [first_of[place] for place in places]
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 5000),
+            st.sampled_from([-17_000_000, 0, 490_742, 490_743, 70_000_000]),
+            st.integers(0, 2**32 - 1),
+        )
+    )
+)
+def test_keys_that_are_too_many_for_a_number_stay_apart(rows: list[tuple[int, int, int]]) -> None:
+    """Series, hours from the year 1 to 9999 and ranks of samples: 2**76 and more."""
+    columns = [np.array([row[number] for row in rows], np.int64) for number in range(3)]
+    tally = Tally.of(*columns)
+    assert [rows[at] for at in tally.first] == sorted(set(rows))
+    assert [rows[tally.first[place]] for place in tally.place] == rows
+
+
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2))))
 def test_runs_are_as_long_as_nothing_changes(rows: list[tuple[int, int]]) -> None:
     columns = [np.array([row[number] for row in rows], np.int64) for number in (0, 1)]

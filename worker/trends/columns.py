@@ -101,6 +101,10 @@ class Columns(NamedTuple):
 _NONE: tuple[tuple[()], ...] = ((),) * len(Event._fields)
 
 
+_MOST_KEYS = 2**63
+"""Different keys that a 64-bit number can tell apart."""
+
+
 class Tally(NamedTuple):
     """Rows with equal keys, taken together and put in the order of their keys."""
 
@@ -112,10 +116,12 @@ class Tally(NamedTuple):
     @classmethod
     def of(cls, *columns: Numbers) -> Tally:
         """The keys are what stands side by side in these columns, the first of which counts most."""
-        key = np.zeros_like(columns[0])
+        key, keys = np.zeros_like(columns[0]), 1
         for column in columns if len(key) else ():
-            least = int(column.min())
-            key = key * (int(column.max()) - least + 1) + (column - least)
+            least, width = int(column.min()), int(column.max()) - int(column.min()) + 1
+            if keys * width > _MOST_KEYS:  # posts that are centuries apart, for one
+                (key, keys), (column, width), least = _dense(key), _dense(column), 0  # noqa: PLW2901
+            key, keys = key * width + (column - least), keys * width
         _, first, place = np.unique(key, return_index=True, return_inverse=True)
         return cls(first, place)
 
@@ -131,6 +137,12 @@ def runs(*columns: Numbers) -> Iterator[tuple[int, int]]:
         changes |= column[1:] != column[:-1]
     ends = [0, *(np.flatnonzero(changes) + 1).tolist(), len(columns[0])]
     return pairwise(ends) if len(columns[0]) else iter(())
+
+
+def _dense(column: Numbers) -> tuple[Numbers, int]:
+    """The place of each number among the different ones, in their order, and how many these are."""
+    found, place = np.unique(column, return_inverse=True)
+    return place, len(found)
 
 
 def _coded(values: Sequence[str]) -> tuple[list[str], Numbers]:

@@ -6,7 +6,9 @@ No text, key or author is in a span: attributes are names, places in the topic a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, Tracer
 
@@ -59,6 +61,9 @@ class _Counting:
     def __init__(self, span: Span, now: Callable[[], int]) -> None:
         self._span = span
         self._now = now
+
+    def current(self) -> AbstractContextManager[object]:
+        return trace.use_span(self._span, record_exception=False, set_status_on_exception=False)
 
     def ended(self, *, counted: bool) -> None:
         if not counted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from worker.clock import Clock
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 class Counting(Protocol):
     """One batch that is being counted."""
+
+    def current(self) -> AbstractContextManager[object]:
+        """Around what may be logged of it, on the loop's thread."""
+        ...
 
     def ended(self, *, counted: bool) -> None:
         """It ends; whether it is in the store."""
@@ -33,6 +38,9 @@ class _Untraced:
 
     def counting(self, partition: int, records: Sequence[Record]) -> Counting:
         return self
+
+    def current(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
     def ended(self, *, counted: bool) -> None:
         pass

@@ -153,7 +153,8 @@ class TrendsLoop:
             trace = self._traces.counting(partition, records)
             decoded = self._decode(records)  # 2. decode
             self._settle()
-            batch = self._aggregate(partition, records, decoded)  # 3. aggregate
+            with trace.current():
+                batch = self._aggregate(partition, records, decoded)  # 3. aggregate
             if decoded is None or batch is None:
                 trace.ended(counted=False)
                 continue
@@ -201,11 +202,8 @@ class TrendsLoop:
             return
         counted = False
         try:
-            counted = self._applied(one.place, one.batch, one.applied.result())
-        except OffsetLostError as lost:
-            self._forget(one.batch.partition, f"redis has {lost.stored}, not {lost.expected}")
-        except StoreUnavailableError as error:
-            self._hold(error)
+            with one.trace.current():
+                counted = self._see(one)
         finally:
             one.trace.ended(counted=counted)
         if counted:
@@ -318,21 +316,30 @@ class TrendsLoop:
 
     def _apply(self, batch: Batch, expected: Position | None) -> Future[Applied]:
         """Ask the store to count a batch. It answers later, while the next one is prepared."""
-        asked = threading.Event()
+        sending = threading.Event()
 
         def apply() -> Applied:
             try:
                 with self._meter.timed():
-                    return self._store.apply(batch, expected, asked.set)
+                    return self._store.apply(batch, expected, sending.set)
             finally:
-                asked.set()
+                sending.set()
 
         applied = self._applier.submit(apply)
-        asked.wait()  # two threads that compute would only take turns
+        sending.wait()  # two threads that compute would only take turns
         return applied
 
-    def _applied(self, place: _Place, batch: Batch, applied: Applied) -> bool:
+    def _see(self, one: _InFlight) -> bool:
         """Move on behind a batch; false where its place is forgotten."""
+        batch, place = one.batch, one.place
+        try:
+            applied = one.applied.result()
+        except OffsetLostError as lost:
+            self._forget(batch.partition, f"redis has {lost.stored}, not {lost.expected}")
+            return False
+        except StoreUnavailableError as error:
+            self._hold(error)
+            return False
         self._redis.works()
         if applied.batch is not None:
             self._meter.counted(applied.batch)

@@ -17,6 +17,7 @@ _KINDS: tuple[Kind, ...] = ("text", "hashtag", "mention", "author", "lang", "sou
 
 _MARKS: dict[Kind, str] = {"hashtag": "#", "mention": "@"}
 _MOST_SAID = 1000
+_SECOND = itemgetter(1)
 
 _Test = Callable[[AbstractSet[int]], bool]
 """Whether an expression holds where leaves of these numbers were found."""
@@ -133,9 +134,6 @@ class Matcher:
                 *_known([folded(source)] if source is not None else (), self._numbers["source"]),
             ]
         return found
-
-
-_SECOND = itemgetter(1)
 
 
 def _known(values: Iterable[str], numbers: Mapping[str, int]) -> list[int]:

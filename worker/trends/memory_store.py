@@ -15,7 +15,7 @@ from worker.trends.details import sample_of
 from worker.trends.queries import MemoryQueryStore, QueryStore
 from worker.trends.sampling import drawn, in_turn, rank_of
 from worker.trends.shapes import FINE_KEPT_S, STEP, Spread, arranged, buckets_of, observed
-from worker.trends.store import ALL, Applied, Filter, Limits, Position, Sample, nobody_waits, settle
+from worker.trends.store import ALL, Applied, Filter, Limits, Position, Sample, do_nothing, settle
 from worker.trends.terms import Term, TermCounts, TermKind, ranked
 from worker.trends.windows import HOUR, MINUTE, TIERS, Bucket, Trend, Window
 from worker.types import LABELS, LabelName
@@ -88,7 +88,7 @@ class MemoryTrendStore:
             return {number: self._position(number) for number in partitions}
 
     def apply(
-        self, batch: Batch, expected: Position | None, asked: Callable[[], object] = nobody_waits
+        self, batch: Batch, expected: Position | None, on_sending: Callable[[], object] = do_nothing
     ) -> Applied:
         with self._lock:
             return settle(batch, expected, self._attempt)

@@ -28,8 +28,8 @@ from worker.trends.store import (
     Limits,
     Position,
     StoreUnavailableError,
+    do_nothing,
     drawn_generation,
-    nobody_waits,
     settle,
 )
 from worker.trends.windows import DAY, MINUTES
@@ -85,7 +85,7 @@ class RedisTrendStore(RedisTrendReader):
             return found
 
     def apply(
-        self, batch: Batch, expected: Position | None, asked: Callable[[], object] = nobody_waits
+        self, batch: Batch, expected: Position | None, on_sending: Callable[[], object] = do_nothing
     ) -> Applied:
         position = expected
         counted: list[Batch] = []
@@ -95,17 +95,17 @@ class RedisTrendStore(RedisTrendReader):
                     if position.offset >= part.end:
                         continue  # another reader was ahead
                     part = part.after(position.offset)  # noqa: PLW2901
-                applied = self._settle(part, position, asked)
+                applied = self._settle(part, position, on_sending)
                 position = applied.position
                 if applied.batch is not None:
                     counted.append(applied.batch)
         assert position is not None  # noqa: S101 - there is always a part
         return Applied(position, _joined(batch, counted))
 
-    def _settle(self, batch: Batch, expected: Position | None, asked: Callable[[], object]) -> Applied:
+    def _settle(self, batch: Batch, expected: Position | None, on_sending: Callable[[], object]) -> Applied:
         while True:
             try:
-                return settle(batch, expected, partial(self._attempt, asked), self._draw)
+                return settle(batch, expected, partial(self._attempt, on_sending), self._draw)
             except _OtherGenerationError:
                 continue
 
@@ -115,7 +115,7 @@ class RedisTrendStore(RedisTrendReader):
         return drawn_generation() if current is None else text(current)
 
     def _attempt(
-        self, asked: Callable[[], object], batch: Batch, expected: Position | None, wanted: Position
+        self, on_sending: Callable[[], object], batch: Batch, expected: Position | None, wanted: Position
     ) -> Position | None:
         if wanted.generation != self._generation:
             self._generation = wanted.generation
@@ -131,7 +131,7 @@ class RedisTrendStore(RedisTrendReader):
             due=self._expiries.due,
             bound=self._bounds.bound,
         )
-        asked()
+        on_sending()
         try:
             state, *answers = self._script(
                 keys=[self._keys.state],

@@ -56,7 +56,7 @@ def observed(events: Sequence[Event], columns: Columns | None = None) -> Counter
 
     `columns`: of these events, where they are at hand.
     """
-    columns = columns or Columns.of(events)
+    columns = Columns.of(events) if columns is None else columns
     names = dict.fromkeys([event.label.model for event in events if event.label is not None])
     numbers = {name: number if name else -1 for number, name in enumerate(names)}
     model = numbered([-1 if event.label is None else numbers[event.label.model] for event in events])

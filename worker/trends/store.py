@@ -237,8 +237,8 @@ class TrendReader(Protocol):
         ...
 
 
-def nobody_waits() -> None:
-    """The `asked` of who has nothing else to do."""
+def do_nothing() -> None:
+    """The `on_sending` of who has nothing else to do meanwhile."""
 
 
 class TrendStore(TrendReader, Protocol):
@@ -255,11 +255,11 @@ class TrendStore(TrendReader, Protocol):
         ...
 
     def apply(
-        self, batch: Batch, expected: Position | None, asked: Callable[[], object] = nobody_waits
+        self, batch: Batch, expected: Position | None, on_sending: Callable[[], object] = do_nothing
     ) -> Applied:
         """Count a batch exactly once. `expected` is where the reader believes that the partition stands.
 
-        `asked` may be called when all is prepared and the rest is waiting, so that others can use the time.
+        `on_sending` may be called when all is computed and the rest is waiting, so that others use the time.
 
         Raises:
             OffsetLostError: the store is behind the batch; nothing was counted.
