@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -198,6 +199,21 @@ def test_the_matcher_answers_as_each_query_by_itself(
     there |= {Leaf("text", f" {one} {two} ") for one, two in itertools.pairwise(plain)}
     assert len(found) == len(set(found))
     assert set(found) == {name for name, text in queries.items() if holds(parse(text), there)}
+
+
+def test_strangers_languages_and_sources_fill_no_memory() -> None:
+    matcher = Matcher({"q": "joy lang:en source:web"})
+    tracemalloc.start()
+    try:
+        for number in range(5_000):
+            matcher.match("joy", lang=str(number), source="web")
+        for number in range(400):
+            matcher.match("joy", lang="x" * 50_000 + str(number), source="y" * 50_000 + str(number))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 2_000_000  # bytes; the long ones alone are 40 million
+    assert matcher.match("joy", lang="en", source="web") == ("q",)
 
 
 def test_the_tree() -> None:

@@ -16,7 +16,8 @@ from worker.trends.text import folded, plain, tokens
 _KINDS: tuple[Kind, ...] = ("text", "hashtag", "mention", "author", "lang", "source")
 
 _MARKS: dict[Kind, str] = {"hashtag": "#", "mention": "@"}
-_MOST_SAID = 1000
+_MOST_SAID, _LONGEST_SAID = 1000, 100
+"""Pairs of language and source that are remembered, and their characters: they are what strangers write."""
 _SECOND = itemgetter(1)
 
 _Test = Callable[[AbstractSet[int]], bool]
@@ -124,15 +125,17 @@ class Matcher:
         return there
 
     def _said_of(self, lang: str | None, source: str | None) -> Sequence[int]:
-        """The numbers of the leaves that a language and a source have. There are few, so they are kept."""
+        """The numbers of the leaves that a language and a source have: of a few pairs, mostly."""
         found = self._said.get((lang, source))
         if found is None:
-            if len(self._said) == _MOST_SAID:
-                self._said.clear()
-            found = self._said[lang, source] = [
+            found = [
                 *_known(_languages(folded(lang)) if lang else (), self._numbers["lang"]),
                 *_known([folded(source)] if source is not None else (), self._numbers["source"]),
             ]
+            if len(lang or "") + len(source or "") <= _LONGEST_SAID:
+                if len(self._said) == _MOST_SAID:
+                    self._said.clear()
+                self._said[lang, source] = found
         return found
 
 
