@@ -3,6 +3,9 @@
 # Needs only a Python from 3.11 to 3.13. Everything goes into .venv (the product) and .cache (tools), from
 # the versions in uv.lock; nothing is installed twice. Targets add to .venv and take nothing away.
 
+# Images set this to keep their layers small. Here each process would compile all that it imports, anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 UV_VERSION = 0.13.8
 VENV = .venv
 BIN = $(VENV)/bin

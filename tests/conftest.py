@@ -84,6 +84,14 @@ def prometheus() -> Iterator[Callable[[Mapping[str, Any]], local_prometheus.Real
 
 
 @pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that costs next to nothing, for tests of the stream around it."""
+    from tests.support.small_model import write_small_model  # OpenVINO: only where it is asked for
+
+    return write_small_model(tmp_path_factory.mktemp("models") / "small").path
+
+
+@pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of data sets; mark tests that need it `needs_data`."""
     if not _data_folder.is_dir():

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from training.graph import serving_graph
 from training.model import by_length, pad
+from worker.model.openvino_backend import PRECISION
 
 Ids = Sequence[Sequence[int]]
 
@@ -108,7 +109,7 @@ def make_readable(folder: Path) -> None:
 
 def predict_openvino(graph: Path, rows: Ids) -> NDArray[np.float32]:
     """(n, logits) what an exported graph answers on this machine's CPU."""
-    compiled = ov.compile_model(graph, "CPU")
+    compiled = ov.compile_model(graph, "CPU", PRECISION)
     batches = by_length(rows, _BATCH)
     parts = [compiled(_inputs([rows[row] for row in batch]))["logits"] for batch in batches]
     answer = np.empty((len(rows), parts[0].shape[1]), np.float32)

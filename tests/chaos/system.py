@@ -13,11 +13,11 @@ from typing import NamedTuple, Self
 
 from tests.chaos.disk import SmallDisk
 from tests.chaos.evidence import keep_files, keep_labels
-from tests.chaos.model import write_model
 from tests.chaos.process import CLOCK
 from tests.chaos.schedule import BROKERS, GUEST, REDIS, TRENDS, WORKERS
 from tests.support.network import Link, Network, Weather
 from tests.support.roles import RoleProcess
+from tests.support.small_model import write_small_model
 from worker.local.kafka_cluster import KafkaCluster
 from worker.local.processes import HOST
 from worker.local.redis import RealRedis
@@ -164,7 +164,7 @@ class System:
             node.properties["log.dirs"] = str(node.folder / "disk" / "data")
         self.cluster.start()
         create(self.settings)
-        model = write_model(self.folder / "model") if self.options.model == "small" else None
+        model = write_small_model(self.folder / "model").path if self.options.model == "small" else None
         for name in (*WORKERS, *TRENDS, GUEST):
             self.roles[name] = role = self._role(name, model)
             self._closing.callback(role.process.kill)

@@ -6,9 +6,8 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import cycle, islice
 from pathlib import Path
 
 import msgspec
@@ -17,6 +16,7 @@ import pytest
 from tests.support.kafka import KafkaUnderTest
 from tests.support.pipeline import Pipeline
 from tests.support.roles import RoleProcess
+from tests.support.traffic import Traffic
 from tests.support.waiting import eventually
 from worker.local.redis import RealRedis
 from worker.types import Label, OutRecord
@@ -25,10 +25,8 @@ PROGRESS = {
     "worker": "moodstream_records_published_total",
     "trends": "moodstream_trends_labels_applied_total",
 }
-POSTS, MALFORMED = 30_000, 100
+PER_S, MALFORMED_EVERY = 1000, 300
 WORKER_KILLS, TRENDS_KILLS = 5, 3
-SHORT = 60
-"""Characters."""
 BAD = (
     b"\xff\xfe",
     b"{",
@@ -42,64 +40,61 @@ BAD = (
 
 
 @pytest.fixture
-def pipeline(kafka: KafkaUnderTest, redis_server: RealRedis, tmp_path: Path) -> Iterator[Pipeline]:
-    made = Pipeline(kafka, redis_server, tmp_path)
+def pipeline(
+    kafka: KafkaUnderTest, redis_server: RealRedis, small_model: Path, tmp_path: Path
+) -> Iterator[Pipeline]:
+    # Small batches, so that there are many to interrupt.
+    made = Pipeline(
+        kafka,
+        redis_server,
+        tmp_path,
+        MOODSTREAM_MODEL__PATH=str(small_model),
+        MOODSTREAM_BATCH__MAX_RECORDS="200",
+    )
     yield made
     made.close()
 
 
-def inputs(texts: list[str]) -> Iterator[OutRecord]:
-    """Posts over a day of event time from four sources, with the malformed ones spread among them."""
-    every = POSTS // MALFORMED
-    for index, text in enumerate(islice(cycle(texts), POSTS)):
-        key = b"author-%d" % (index % 997)
-        if index % every == every // 2:
-            yield OutRecord("", key, BAD[index // every % len(BAD)])
-            continue
-        minute = index % 1440
-        yield OutRecord(
-            "",
-            key,
-            msgspec.json.encode(
-                {
-                    "id": index,
-                    "text": text,
-                    "source": f"source-{index % 4}",
-                    "created_at": f"2024-01-01T{minute // 60:02d}:{minute % 60:02d}:30Z",
-                }
-            ),
-        )
+def record(texts: Sequence[str], index: int) -> OutRecord:
+    """Posts over a day of event time from four sources, with malformed ones among them."""
+    key = b"author-%d" % (index % 997)
+    if index % MALFORMED_EVERY == MALFORMED_EVERY // 2:
+        return OutRecord("", key, BAD[index // MALFORMED_EVERY % len(BAD)])
+    minute = index % 1440
+    post = {
+        "id": index,
+        "text": texts[index % len(texts)],
+        "source": f"source-{index % 4}",
+        "created_at": f"2024-01-01T{minute // 60:02d}:{minute % 60:02d}:30Z",
+    }
+    return OutRecord("", key, msgspec.json.encode(post))
 
 
-@pytest.mark.timeout(780)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [20261121])
 def test_nothing_is_lost_or_doubled_when_processes_are_killed(
     pipeline: Pipeline, posts: list[str], seed: int
 ) -> None:
-    # Short ones, so that the time goes into kills and not into the model.
-    pipeline.kafka.produce(pipeline.input, inputs([post for post in posts if len(post) <= SHORT]))
     rng = random.Random(seed)
     pipeline.worker.start()
     pipeline.trends.start()
     kills = [pipeline.worker] * WORKER_KILLS + [pipeline.trends] * TRENDS_KILLS
     rng.shuffle(kills)
-    for role in kills:
-        eventually(partial(at_work, role), within_s=90)
-        time.sleep(rng.uniform(0.0, 0.8))
-        role.kill()
-        role.start()
+    with Traffic(pipeline.kafka, pipeline.input, partial(record, posts), per_s=PER_S) as traffic:
+        for role in kills:
+            eventually(partial(at_work, role), within_s=90)
+            time.sleep(rng.uniform(0.0, 0.8))
+            role.kill()
+            role.start()
 
-    def finished() -> bool:
-        labels, dead = pipeline.outcomes()
-        return len(labels) + len(dead) >= POSTS
-
-    eventually(finished, within_s=480, every_s=2.0)
+    eventually(pipeline.caught_up, within_s=240, every_s=0.5)
     labels, dead = pipeline.outcomes()
     sent = Counter(
         f"{m.topic()}/{m.partition()}/{m.offset()}" for m in pipeline.kafka.read_all(pipeline.input)
     )
+    assert sent.total() == traffic.sent
     assert Counter([label.input for label in labels] + dead) == sent, f"seed {seed}"
-    assert len(dead) == MALFORMED
+    assert len(dead) == len(range(MALFORMED_EVERY // 2, traffic.sent, MALFORMED_EVERY))
 
     expected = trend_counts(labels)
     eventually(lambda: pipeline.trend_total() >= len(labels), within_s=120, every_s=0.5)

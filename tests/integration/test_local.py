@@ -246,7 +246,9 @@ class TestKafkaLibraries:
         return lambda script: program(tmp_path / "bin", "mvn", script)
 
     def test_racing_processes_all_find_one_whole_folder(self, maven: Callable[[str], None]) -> None:
-        maven("mkdir jars; sleep 0.2; grep -c 4.3.0 pom.xml > jars/one.jar")
+        # As the real one, it does not bear another beside it.
+        fetch = "mkdir jars; sleep 0.2; grep -c 4.3.0 pom.xml > jars/one.jar"
+        maven(f"mkdir ../busy || exit 1; {fetch}; rmdir ../busy")
         found: list[Path] = []
         racers = [threading.Thread(target=lambda: found.append(local_kafka.libraries())) for _ in range(4)]
         for racer in racers:

@@ -21,6 +21,7 @@ from sklearn import metrics
 from tests.support.artifacts import variant
 from tests.support.kafka import KafkaUnderTest
 from tests.support.pipeline import Pipeline
+from tests.support.small_model import write_small_model
 from tests.support.waiting import eventually
 from worker.cli import cli
 from worker.errors import ConfigurationError
@@ -30,6 +31,7 @@ from worker.replay.history.reader import GROUP
 from worker.topics.connect import connected
 from worker.types import EMOTIONS, OutRecord
 
+N, BAD_EVERY = 600, 40
 BAD = (b"\xff\xfe", b"{", b'{"id":1}', b'{"id":1,"text":" "}')
 
 
@@ -37,6 +39,13 @@ BAD = (b"\xff\xfe", b"{", b'{"id":1}', b'{"id":1,"text":" "}')
 def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled model, less what is done to texts before it sees them."""
     return variant(tmp_path_factory.mktemp("models") / "plain", name="plain", version="1", text_version=0)
+
+
+@pytest.fixture(scope="module")
+def quick(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+    """Two models that take no time."""
+    milder = write_small_model(tmp_path_factory.mktemp("models") / "milder", "milder", temperature=3.0)
+    return ("--model", small_model, "--model", milder.path)
 
 
 def arguments(kafka: KafkaUnderTest, topic: str, report: Path, *more: object) -> list[str]:
@@ -78,9 +87,10 @@ def write(kafka: KafkaUnderTest, topic: str, texts: Iterable[str], **more: Any) 
 def test_figures_of_a_range_of_time_are_those_of_scikit_learn(
     kafka: KafkaUnderTest, data: Path, tmp_path: Path, second: Path
 ) -> None:
-    """2,000 labelled posts of an afternoon, between posts of the morning and the evening."""
+    """600 labelled posts of an afternoon, between posts of the morning and the evening."""
     topic = kafka.topic("afternoon", partitions=3, **{"retention.ms": "-1"})
-    rows = [line.rpartition(";") for line in (data / "emotion" / "test.txt").read_text().splitlines()]
+    lines = (data / "emotion" / "test.txt").read_text().splitlines()[:N]
+    rows = [line.rpartition(";") for line in lines]
     noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     # Idempotent: a retry on a busy machine would write a post twice or after a later one.
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "enable.idempotence": True})
@@ -103,9 +113,9 @@ def test_figures_of_a_range_of_time_are_those_of_scikit_learn(
         *("--gold", gold, "--model", "bundled", "--model", second),
     )
 
-    assert (found["scored"], found["input"]["records"]) == (2000, 2000)
+    assert (found["scored"], found["input"]["records"]) == (N, N)
     assert found["matched"] == {
-        **{"gold": 2000, "posts_with_gold": 2000, "posts_without_gold": 0},
+        **{"gold": N, "posts_with_gold": N, "posts_without_gold": 0},
         **{"gold_without_post": 0, "repeated_posts": 0},
     }
     table = pq.read_table(found["files"]["predictions_parquet"]).to_pandas()
@@ -134,7 +144,7 @@ def test_figures_of_a_range_of_time_are_those_of_scikit_learn(
     assert found["verdict"] in (tmp_path / "report" / "report.html").read_text().replace("&#39;", "'")
 
 
-def spoilt(posts: Sequence[str], n: int, every: int = 40) -> Iterator[OutRecord]:
+def spoilt(posts: Sequence[str], n: int, every: int = BAD_EVERY) -> Iterator[OutRecord]:
     """Posts with some that cannot be read and some deletions among them."""
     for number, text in enumerate(islice(cycle(posts), n)):
         yield OutRecord("", b"%d" % (number % 97), msgspec.json.encode({"id": number, "text": text}))
@@ -146,6 +156,8 @@ def spoilt(posts: Sequence[str], n: int, every: int = 40) -> Iterator[OutRecord]
 
 PARTITIONS = 12
 """As many parts, since none is as long as a part may be."""
+MANY = 36_000
+BAD_ONES = MANY // BAD_EVERY
 
 
 def ended_by_sigterm(process: ChildProcess) -> int | None:
@@ -165,21 +177,21 @@ def without_times(report: Path) -> Any:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_killed_replay_goes_on_to_the_same_result(
-    kafka: KafkaUnderTest, posts: list[str], tmp_path: Path, second: Path
+    kafka: KafkaUnderTest, posts: list[str], tmp_path: Path, quick: tuple[object, ...]
 ) -> None:
     topic = kafka.topic("killed", partitions=PARTITIONS)
-    kafka.produce(topic, spoilt(posts, 1600))
-    models = ("--model", "bundled", "--model", second)
+    kafka.produce(topic, spoilt(posts, MANY))
     straight, interrupted = tmp_path / "straight", tmp_path / "interrupted"
-    whole = reported(kafka, topic, straight, *models)
+    whole = reported(kafka, topic, straight, *quick)
     assert whole["input"] | {"kinds": None} == {
-        **{"records": 1680, "posts": 1600, "deletions": 40, "unparsable": 40, "kinds": None},
+        **{"records": MANY + 2 * BAD_ONES, "posts": MANY, "deletions": BAD_ONES, "unparsable": BAD_ONES},
+        "kinds": None,
     }
     assert set(whole["input"]["kinds"]) == {"invalid_utf8", "invalid_json", "missing_text", "empty_text"}
 
     process = ChildProcess(
         "replay",
-        [sys.executable, "-m", "worker", *arguments(kafka, topic, interrupted, *models)],
+        [sys.executable, "-m", "worker", *arguments(kafka, topic, interrupted, *quick)],
         log=tmp_path / "replay.log",
     )
 
@@ -195,9 +207,9 @@ def test_a_killed_replay_goes_on_to_the_same_result(
     assert at_kill < len(done()) < PARTITIONS, "it was over before it was stopped"
     assert not (interrupted / "predictions.parquet").exists()
 
-    assert "now it is" in refused(kafka, topic, interrupted, "--model", "bundled,gate=off", "--model", second)
+    assert "now it is" in refused(kafka, topic, interrupted, "--model", f"{quick[1]},gate=off", *quick[2:])
     kafka.produce(topic, [b'{"id": 9999, "text": "written later"}'])
-    resumed = reported(kafka, topic, interrupted, *models)
+    resumed = reported(kafka, topic, interrupted, *quick)
 
     assert pq.read_table(interrupted / "predictions.parquet").equals(
         pq.read_table(straight / "predictions.parquet")
@@ -209,7 +221,7 @@ def test_a_killed_replay_goes_on_to_the_same_result(
     ]
     # Given once more, it is done: no model is asked again.
     before = (interrupted / "report.json").read_bytes()
-    assert reported(kafka, topic, interrupted, *models) == resumed
+    assert reported(kafka, topic, interrupted, *quick) == resumed
     assert (interrupted / "report.json").read_bytes() == before
 
 

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ import pytest
 from tests.support.kafka import KafkaUnderTest, unique
 from tests.support.pipeline import Pipeline
 from tests.support.roles import RoleProcess
+from tests.support.traffic import Traffic
 from tests.support.waiting import eventually
 from worker.clock import SystemClock
 from worker.errors import DataLossAvertedError
@@ -35,8 +37,22 @@ def pipeline(kafka: KafkaUnderTest, redis_server: RealRedis, tmp_path: Path) -> 
     made.close()
 
 
+@pytest.fixture
+def quick(
+    kafka: KafkaUnderTest, redis_server: RealRedis, small_model: Path, tmp_path: Path
+) -> Iterator[Pipeline]:
+    """The same with a model that takes no time."""
+    made = Pipeline(kafka, redis_server, tmp_path, MOODSTREAM_MODEL__PATH=str(small_model))
+    yield made
+    made.close()
+
+
 def post(index: int, text: str = "what a lovely day") -> bytes:
     return msgspec.json.encode({"id": index, "text": text})
+
+
+def to_send(texts: Sequence[str], index: int) -> OutRecord:
+    return OutRecord("", b"%d" % index, post(index, texts[index % len(texts)]))
 
 
 def answered(pipeline: Pipeline) -> int:
@@ -82,10 +98,10 @@ def test_bad_input_neither_stops_the_stream_nor_is_lost(pipeline: Pipeline) -> N
 
 
 def test_kafka_away_at_the_start_and_in_between(
-    own_kafka: RealKafka, redis_server: RealRedis, tmp_path: Path
+    own_kafka: RealKafka, redis_server: RealRedis, small_model: Path, tmp_path: Path
 ) -> None:
     kafka = KafkaUnderTest(own_kafka.bootstrap)
-    pipeline = Pipeline(kafka, redis_server, tmp_path)
+    pipeline = Pipeline(kafka, redis_server, tmp_path, MOODSTREAM_MODEL__PATH=str(small_model))
     try:
         kafka.produce(pipeline.input, [post(index) for index in range(500)])
         own_kafka.kill()
@@ -112,18 +128,17 @@ def test_kafka_away_at_the_start_and_in_between(
         pipeline.close()
 
 
-def test_sigterm_finishes_commits_and_ends_with_zero(pipeline: Pipeline, posts: list[str]) -> None:
-    pipeline.kafka.produce(pipeline.input, [post(index, text) for index, text in enumerate(posts[:6000])])
-    pipeline.worker.start()
-    eventually(lambda: pipeline.worker.metric("moodstream_labels_total") > 0, within_s=60)
-    assert pipeline.worker.stop() == 0
-    assert "finished and committed" in pipeline.worker.log
-    first = answered(pipeline)
-    assert 0 < first < 6000
-    pipeline.worker.start()
-    eventually(lambda: answered(pipeline) >= 6000, within_s=90, every_s=1.0)
-    labels, _ = pipeline.outcomes()
-    assert max(Counter(label.input for label in labels).values()) == 1
+def test_sigterm_finishes_commits_and_ends_with_zero(quick: Pipeline, posts: list[str]) -> None:
+    with Traffic(quick.kafka, quick.input, partial(to_send, posts), per_s=500) as traffic:
+        quick.worker.start()
+        eventually(lambda: quick.worker.metric("moodstream_labels_total") > 0, within_s=60)
+        assert quick.worker.stop() == 0
+        assert "finished and committed" in quick.worker.log
+        assert 0 < answered(quick) < traffic.sent
+        quick.worker.start()
+    eventually(quick.caught_up, within_s=60, every_s=0.5)
+    labels, _ = quick.outcomes()
+    assert Counter(label.id for label in labels) == Counter(range(traffic.sent))
 
 
 def test_a_second_signal_ends_at_once(own_kafka: RealKafka, redis_server: RealRedis, tmp_path: Path) -> None:
@@ -163,32 +178,25 @@ def test_wrong_settings_are_all_named_at_once() -> None:
 
 
 def test_workers_come_and_go_and_nothing_is_doubled(
-    pipeline: Pipeline, posts: list[str], tmp_path: Path
+    quick: Pipeline, posts: list[str], tmp_path: Path
 ) -> None:
-    """Cooperative rebalancing in both directions, with posts arriving before, between and after."""
-    first, second = pipeline.worker, RoleProcess("worker", tmp_path / "second.log", pipeline.environment)
-
-    def send(start: int, n: int) -> None:
-        some = enumerate(posts[start : start + n], start)
-        pipeline.kafka.produce(pipeline.input, [OutRecord("", b"%d" % i, post(i, text)) for i, text in some])
-
-    send(0, 4000)
-    first.start()
-    eventually(lambda: first.metric("moodstream_labels_total") > 0, within_s=60)
+    """Cooperative rebalancing in both directions, while posts arrive."""
+    first, second = quick.worker, RoleProcess("worker", tmp_path / "second.log", quick.environment)
     try:
-        second.start()
-        eventually(lambda: second.metric("moodstream_assigned_partitions") == 2, within_s=60)
-        assert first.metric("moodstream_assigned_partitions") == 2
-        send(4000, 2000)
-        eventually(lambda: second.metric("moodstream_labels_total") > 0, within_s=60)
-        assert first.stop() == 0
-        send(6000, 2000)
-        eventually(lambda: answered(pipeline) >= 8000, within_s=90, every_s=1.0)
+        with Traffic(quick.kafka, quick.input, partial(to_send, posts), per_s=300) as traffic:
+            first.start()
+            eventually(lambda: first.metric("moodstream_labels_total") > 0, within_s=60)
+            second.start()
+            eventually(lambda: second.metric("moodstream_assigned_partitions") == 2, within_s=60)
+            assert first.metric("moodstream_assigned_partitions") == 2
+            eventually(lambda: second.metric("moodstream_labels_total") > 0, within_s=60)
+            assert first.stop() == 0
+            eventually(lambda: second.metric("moodstream_assigned_partitions") == 4, within_s=60)
+        eventually(quick.caught_up, within_s=60, every_s=0.5)
     finally:
         second.kill()
-    labels, _ = pipeline.outcomes()
-    assert max(Counter(label.input for label in labels).values()) == 1
-    assert {label.id for label in labels} == set(range(8000))
+    labels, _ = quick.outcomes()
+    assert Counter(label.id for label in labels) == Counter(range(traffic.sent))
 
 
 @pytest.mark.slow

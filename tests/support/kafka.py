@@ -51,6 +51,17 @@ class KafkaUnderTest:
         """Every committed record that is there now, in the order of each partition."""
         return read_all(self.bootstrap, topic, **config)
 
+    def committed(self, group: str, topic: str) -> bool:
+        """Whether a group has committed all of a topic."""
+        ends = high_watermarks(self.bootstrap, topic)
+        partitions = [TopicPartition(topic, number) for number in ends]
+        probe = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group})
+        try:
+            found = {one.partition: one.offset for one in probe.committed(partitions, timeout=10)}
+        finally:
+            probe.close()
+        return all(found[number] >= end or end == 0 for number, end in ends.items())
+
 
 def unique(prefix: str = "test") -> str:
     """A name for a topic or a group that no other test has."""

@@ -43,6 +43,10 @@ class Pipeline:
         self.worker.kill()
         self.trends.kill()
 
+    def caught_up(self) -> bool:
+        """Whether the worker has committed every input: there is an outcome of each, then."""
+        return self.kafka.committed(self.environment["MOODSTREAM_WORKER__GROUP_ID"], self.input)
+
     def outcomes(self) -> tuple[list[Label], list[str]]:
         """Every committed label, and the input of every committed dead letter."""
         labels = [

@@ -10,7 +10,7 @@ import pytest
 from worker.model.artifact import Artifact, load
 from worker.model.batch import padded
 from worker.model.bundled import bundled_model
-from worker.model.openvino_backend import OpenVinoBackend, shared_core
+from worker.model.openvino_backend import PRECISION, OpenVinoBackend, shared_core
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def rows(n: int) -> list[list[int]]:
 def test_many_rows_at_once_answer_as_each_alone(artifact: Artifact, backend: OpenVinoBackend) -> None:
     """Several micro-batches in flight must not read each other's arrays."""
     asked = rows(400)
-    alone = shared_core().compile_model(str(artifact.openvino_path), "CPU")
+    alone = shared_core().compile_model(str(artifact.openvino_path), "CPU", PRECISION)
     expected = []
     for row in asked:
         ids = np.asarray(
@@ -41,6 +41,14 @@ def test_many_rows_at_once_answer_as_each_alone(artifact: Artifact, backend: Ope
         )  # as long as in the backend
         expected.append(alone({"input_ids": ids, "attention_mask": (ids > 0).astype(np.int64)})[0][0])
     np.testing.assert_allclose(backend.logits(asked), np.stack(expected), atol=0.02)
+
+
+def test_an_answer_does_not_depend_on_what_else_is_asked(backend: OpenVinoBackend) -> None:
+    asked = rows(200)
+    together = backend.logits(asked)
+    for size in (1, 3, 16, 64):
+        parts = [backend.logits(asked[start : start + size]) for start in range(0, len(asked), size)]
+        np.testing.assert_allclose(np.concatenate(parts), together, atol=0.02)
 
 
 def test_no_rows_give_no_logits(artifact: Artifact, backend: OpenVinoBackend) -> None:

@@ -35,7 +35,7 @@ from worker.interrupts import interrupts
 from worker.settings import Settings, TopicSettings
 
 _FRAME_S = 0.25
-_PAST_WITHIN_S = 60.0
+_PAST_WITHIN_S = 180.0
 _ANSWERED_WITHIN_S = 20.0
 _COUNTED_WITHIN_S = 10.0
 _INTERRUPTED = 130

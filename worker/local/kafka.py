@@ -6,12 +6,14 @@ Needs Java 17 and, the first time, Maven; the 46 jars (44 MB) then stay in a cac
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import ClassVar
@@ -49,8 +51,8 @@ def cache() -> Path:
 def libraries() -> Path:
     """The folder of Kafka's jars; fetched with Maven the first time.
 
-    Several processes may come here at once: each fetches into a folder of its own, the first to finish
-    renames it into place, the others throw theirs away.
+    Several processes may come here at once: the first fetches, and the others wait for it, because Maven's
+    own store is not for two that fetch the same (one then misses the other's `.part` files).
 
     Raises:
         DependencyError: Java or Maven is missing, or Maven failed.
@@ -62,14 +64,23 @@ def libraries() -> Path:
     if missing is not None:
         raise DependencyError("Apache Kafka", missing)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}.partial-") as scratch:
-        _fetch(Path(scratch))
-        try:
-            (Path(scratch) / "jars").rename(target)
-        except OSError:
-            if not target.is_dir():  # not another process that was faster
-                raise
+    with _alone_in(target.parent):
+        if not target.is_dir():
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}.partial-") as scratch:
+                _fetch(Path(scratch))
+                (Path(scratch) / "jars").rename(target)
     return target
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in here with the same folder."""
+    turn = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(turn)
 
 
 def _fetch(folder: Path) -> None:

@@ -1,8 +1,9 @@
 """A graph on the CPU through OpenVINO: one single-threaded stream a core, micro-batches sorted by length.
 
-An 8-bit graph computes what is left of it in whatever precision the machine does fastest. A graph in single
-precision is somebody's published model: it is computed as it was published, bfloat16 units or not. int8 was
-measured against ONNX Runtime int8 in bench/RESULTS.md ("CPU runtime"): the faster at equal accuracy.
+What is not in 8 bits is computed in single precision, whatever the machine has: by itself OpenVINO takes
+bfloat16 where there is AMX, which is no faster here and gives one post in fifteen another label
+(bench/RESULTS.md, "A machine with AMX"). int8 was measured against ONNX Runtime int8 there ("CPU runtime"):
+the faster at equal accuracy.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from worker.model.artifact import Artifact
 from worker.model.batch import micro_batches, read_pad_id
 from worker.model.cores import usable_cores
 
+PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
+"""Of whatever computes an artefact's graph: serving, and what measures and calibrates it."""
 _MICRO_BATCH_ROWS = 16
 _MICRO_BATCH_TOKENS = 1024
 """16 rows of tweets are the fastest measured; long texts get fewer rows so that no stream runs late."""
@@ -47,7 +50,6 @@ class OpenVinoBackend:
     def __init__(self, artifact: Artifact, streams: int = 0) -> None:
         streams = streams or usable_cores()
         graph = shared_core().read_model(str(artifact.openvino_path))
-        precision = {} if _is_quantised(graph) else {"INFERENCE_PRECISION_HINT": "f32"}
         self._model = shared_core().compile_model(
             graph,
             "CPU",
@@ -56,7 +58,7 @@ class OpenVinoBackend:
                 "NUM_STREAMS": str(streams),
                 "INFERENCE_NUM_THREADS": str(streams),
                 "ENABLE_CPU_PINNING": False,
-                **precision,
+                **PRECISION,
             },
         )
         self._streams = streams
@@ -91,7 +93,3 @@ class OpenVinoBackend:
     def close(self) -> None:
         self._queue.wait_all()
         del self._queue, self._model  # some 100 MB, while another model serves in its place
-
-
-def _is_quantised(graph: ov.Model) -> bool:
-    return any(node.get_type_name() == "FakeQuantize" for node in graph.get_ops())
