@@ -8,12 +8,12 @@ and ten hours of labels that end in a spike.
 from __future__ import annotations
 
 import re
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from tests.support.labels import label
 from tests.support.models import bundled_as
 from tests.support.pipeline import Pipeline
 from tests.support.roles import RoleProcess
+from tests.support.traffic import Traffic
 from tests.support.waiting import eventually
 from worker.control.messages import Shadowing
 from worker.local import prometheus as local_prometheus
@@ -41,6 +42,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
 HOUR = 3600
+POSTS_PER_S, BAD_EVERY = 50, 50
 _COMPACT = {"cleanup.policy": "compact"}
 BUNDLED = load_artifact(bundled_model()).full_name
 
@@ -77,7 +79,7 @@ def deployment(
     for missing in (local_redis.available(), local_prometheus.available()):
         if missing is not None:
             pytest.skip(missing)
-    folder, stop = tmp_path_factory.mktemp("deployment"), threading.Event()
+    folder = tmp_path_factory.mktemp("deployment")
     with ExitStack() as closing:
         redis = closing.enter_context(local_redis.RealRedis())
         pipeline = deployed(kafka, redis, folder)
@@ -88,10 +90,8 @@ def deployment(
         roles = (quality, pipeline.worker, pipeline.trends)
         for role in roles:
             role.start()
-        sender = threading.Thread(target=send, args=(pipeline, posts, stop), daemon=True)
-        sender.start()
-        closing.callback(sender.join, 10)
-        closing.callback(stop.set)
+        record = partial(to_send, posts)
+        closing.enter_context(Traffic(kafka, pipeline.input, record, per_s=POSTS_PER_S))
         targets = {role.role: f"127.0.0.1:{role.port}" for role in roles}
         config = scraping(targets) | {"rule_files": [str(RULES)]}
         watching = closing.enter_context(RealPrometheus(config))
@@ -158,16 +158,11 @@ def hours_of_labels(now: float) -> Iterator[bytes]:
         yield label("anger", at=at, model=BUNDLED, id=number, input=f"tweets/0/{number}", text=said)
 
 
-def send(pipeline: Pipeline, posts: list[str], stop: threading.Event) -> None:
-    """Fifty posts and one that is none, every half second."""
-    sent = 0
-    while not stop.wait(0.5):
-        values = [
-            msgspec.json.encode({"id": sent + i, "text": posts[(sent + i) % len(posts)]}) for i in range(50)
-        ]
-        records = [OutRecord("", b"%d" % i, value) for i, value in enumerate([*values, b"{"])]
-        pipeline.kafka.produce(pipeline.input, records)
-        sent += 50
+def to_send(posts: Sequence[str], number: int) -> OutRecord:
+    """Posts, and among them some that are none."""
+    post = {"id": number, "text": posts[number % len(posts)]}
+    value = b"{" if number % BAD_EVERY == 7 else msgspec.json.encode(post)
+    return OutRecord("", b"%d" % (number % 50), value)
 
 
 def of_the_readme() -> dict[str, str]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,13 +20,14 @@ from tests.support.command import moodstream
 from tests.support.kafka import KafkaUnderTest, unique
 from tests.support.pipeline import PARTITIONS, Pipeline
 from tests.support.roles import RoleProcess
+from tests.support.traffic import Traffic
 from tests.support.waiting import eventually
 from worker.errors import BadRecordError
 from worker.local.redis import RealRedis
 from worker.stream.batch import Batch, Entry
 from worker.stream.outcome import Destination, outgoing
 from worker.trends.counting import decode
-from worker.types import Classified, Record
+from worker.types import Classified, OutRecord, Record
 
 RATE_PER_S = 300
 BAD_EVERY = 50
@@ -172,39 +170,20 @@ class Rolling:
         self.old = [role("worker", number, old_release) for number in range(2)]
         self.new = [role("worker", number, None) for number in range(2)]
         self.old_trends, self.new_trends = role("trends", 0, old_release), role("trends", 0, None)
-        self.sent = 0
 
     def close(self) -> None:
         for each in (*self.old, *self.new, self.old_trends, self.new_trends):
             each.kill()
 
-    @contextmanager
-    def load(self) -> Iterator[None]:
+    def load(self) -> Traffic:
         """A steady stream of posts, some of which are none, while the block runs."""
-        ended = threading.Event()
-        sender = threading.Thread(target=self._send, args=(ended,))
-        sender.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            sender.join()
-
-    def _send(self, ended: threading.Event) -> None:
-        producer = Producer({"bootstrap.servers": self.pipeline.kafka.bootstrap, "linger.ms": 5})
-        while not ended.is_set():
-            for _ in range(RATE_PER_S // 20):
-                value = b"{" if self.sent % BAD_EVERY == 7 else self._post(self.sent)
-                producer.produce(self.pipeline.input, value, b"author-%d" % (self.sent % 211))
-                self.sent += 1
-            producer.poll(0)
-            time.sleep(0.05)
-        assert producer.flush(30) == 0
+        return Traffic(self.pipeline.kafka, self.pipeline.input, self._record, per_s=RATE_PER_S)
 
     @staticmethod
-    def _post(number: int) -> bytes:
+    def _record(number: int) -> OutRecord:
         post = {"id": number, "text": "so happy today", "created_at": "2024-01-01T12:00:00Z", "source": "web"}
-        return msgspec.json.encode(post)
+        value = b"{" if number % BAD_EVERY == 7 else msgspec.json.encode(post)
+        return OutRecord("", b"author-%d" % (number % 211), value)
 
     def work(self, *workers: RoleProcess) -> None:
         """Wait until each of these has published something more: all of them take part."""
@@ -229,7 +208,7 @@ def rolling(
 @pytest.mark.timeout(600)
 def test_a_rolling_upgrade_under_load_loses_and_doubles_nothing(rolling: Rolling) -> None:
     first, second = rolling.old
-    with rolling.load():
+    with rolling.load() as traffic:
         for each in (first, second, rolling.old_trends):
             each.start()
         rolling.work(first, second)
@@ -244,13 +223,13 @@ def test_a_rolling_upgrade_under_load_loses_and_doubles_nothing(rolling: Rolling
 
     pipeline = rolling.pipeline
     eventually(
-        lambda: sum(len(each) for each in pipeline.outcomes()) >= rolling.sent, within_s=60, every_s=0.5
+        lambda: sum(len(each) for each in pipeline.outcomes()) >= traffic.sent, within_s=60, every_s=0.5
     )
     labels, dead = pipeline.outcomes()
     sent = Counter(
         f"{m.topic()}/{m.partition()}/{m.offset()}" for m in pipeline.kafka.read_all(pipeline.input)
     )
-    assert len(sent) == rolling.sent
+    assert len(sent) == traffic.sent
     assert Counter([label.input for label in labels] + dead) == sent
     assert any(label.text is None for label in labels), "some by the old release, which wrote no text"
     assert any(label.text is not None for label in labels)
