@@ -9,14 +9,16 @@ import json
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from numpy.typing import NDArray
 from redis import Redis
 
 from tests.support.command import moodstream
@@ -29,6 +31,7 @@ from worker.doctor.findings import Finding, exit_code
 from worker.local import redis as local_redis
 from worker.local.processes import HOST, free_port
 from worker.local.redis import RealRedis
+from worker.model import backend
 from worker.model.bundled import bundled_model
 from worker.settings import Settings
 from worker.topics import admin
@@ -220,6 +223,28 @@ def test_a_model_that_does_not_answer(well: dict[str, str], monkeypatch: pytest.
     broken = wrong(list(machine.model(at({**well, "model.backend": "torch"}))), "model.answer")
     assert "no kernel image" in broken.said
     assert "model.backend" in broken.mend
+
+
+def test_a_runtime_whose_answers_depend_on_the_batch(
+    well: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As OpenVINO's did in bfloat16 with AMX: here every third of several gets an answer of its own."""
+
+    class Mixing(backend.NullBackend):
+        def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+            found = super().logits(rows)
+            found[2::3, 0] = 3.0
+            return found
+
+    monkeypatch.setattr(backend, "NullBackend", Mixing)
+    broken = wrong(list(machine.model(at({**well, "model.backend": "null"}))), "model.steady")
+    assert "of 48 posts 16 get another answer beside others than alone" in broken.said
+    assert "model.backend=torch" in broken.mend
+
+
+def test_the_bundled_model_answers_alone_as_beside_others(well: dict[str, str]) -> None:
+    [steady] = [found for found in machine.model(at(well)) if found.check == "model.steady"]
+    assert steady.state == "ok", steady.said
 
 
 def test_a_gpu_that_lies_idle(well: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

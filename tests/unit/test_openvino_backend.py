@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 
 import numpy as np
+import openvino as ov
 import pytest
 
 from worker.model.artifact import Artifact, load
@@ -49,6 +50,11 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(backend: OpenVinoBacken
     for size in (1, 3, 16, 64):
         parts = [backend.logits(asked[start : start + size]) for start in range(0, len(asked), size)]
         np.testing.assert_allclose(np.concatenate(parts), together, atol=0.02)
+
+
+def test_nothing_is_computed_in_shorter_floats_than_was_measured(backend: OpenVinoBackend) -> None:
+    """Left to itself OpenVINO takes bfloat16 with AMX, and half precision on ARM: other answers."""
+    assert backend._model.get_property("INFERENCE_PRECISION_HINT") == ov.Type.f32
 
 
 def test_no_rows_give_no_logits(artifact: Artifact, backend: OpenVinoBackend) -> None:
