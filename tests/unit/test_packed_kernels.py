@@ -28,7 +28,7 @@ def run(case: str, tmp_path: Path, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=55,
+        timeout=150,
     )
     assert process.returncode == 0, process.stdout + process.stderr
     return process.stdout

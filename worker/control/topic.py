@@ -150,7 +150,10 @@ class ControlWriter:
                 failed.append(error)
 
         value = None if setting is None else msgspec.json.encode(setting)
-        self._producer.produce(self._topic, value, key.encode(), partition=0, on_delivery=delivered)
+        try:
+            self._producer.produce(self._topic, value, key.encode(), partition=0, on_delivery=delivered)
+        except KafkaException as error:  # by then the client knows that there is no such topic
+            failed.append(error.args[0])
         left = 1
         for _ in range(max(1, int(within_s / _POLL_S))):
             left = self._producer.flush(_POLL_S)
