@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from redis import Redis
 
@@ -123,10 +123,7 @@ class Past:
         found = {}
         for role, topic in (("WORKER", self.pipeline.input), ("TRENDS", self.pipeline.labels)):
             group = self.pipeline.environment[f"MOODSTREAM_{role}__GROUP_ID"]
-            consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap, "group.id": group})
-            places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-            found[group] = [place.offset for place in consumer.committed(places, timeout=10)]
-            consumer.close()
+            found[group] = list(self.kafka.committed(group, topic).values())
         return found
 
     def api(self, path: str, **more: Any) -> Any:

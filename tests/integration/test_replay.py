@@ -42,10 +42,9 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def quick(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
-    """Two models that take no time."""
-    milder = write_small_model(tmp_path_factory.mktemp("models") / "milder", "milder", temperature=3.0)
-    return ("--model", small_model, "--model", milder.path)
+def milder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second model that takes no time, beside the small one."""
+    return write_small_model(tmp_path_factory.mktemp("models") / "milder", "milder", temperature=3.0).path
 
 
 def arguments(kafka: KafkaUnderTest, topic: str, report: Path, *more: object) -> list[str]:
@@ -177,12 +176,13 @@ def without_times(report: Path) -> Any:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_killed_replay_goes_on_to_the_same_result(
-    kafka: KafkaUnderTest, posts: list[str], tmp_path: Path, quick: tuple[object, ...]
+    kafka: KafkaUnderTest, posts: list[str], tmp_path: Path, small_model: Path, milder: Path
 ) -> None:
     topic = kafka.topic("killed", partitions=PARTITIONS)
     kafka.produce(topic, spoilt(posts, MANY))
+    models = ("--model", small_model, "--model", milder)
     straight, interrupted = tmp_path / "straight", tmp_path / "interrupted"
-    whole = reported(kafka, topic, straight, *quick)
+    whole = reported(kafka, topic, straight, *models)
     assert whole["input"] | {"kinds": None} == {
         **{"records": MANY + 2 * BAD_ONES, "posts": MANY, "deletions": BAD_ONES, "unparsable": BAD_ONES},
         "kinds": None,
@@ -191,7 +191,7 @@ def test_a_killed_replay_goes_on_to_the_same_result(
 
     process = ChildProcess(
         "replay",
-        [sys.executable, "-m", "worker", *arguments(kafka, topic, interrupted, *quick)],
+        [sys.executable, "-m", "worker", *arguments(kafka, topic, interrupted, *models)],
         log=tmp_path / "replay.log",
     )
 
@@ -207,9 +207,11 @@ def test_a_killed_replay_goes_on_to_the_same_result(
     assert at_kill < len(done()) < PARTITIONS, "it was over before it was stopped"
     assert not (interrupted / "predictions.parquet").exists()
 
-    assert "now it is" in refused(kafka, topic, interrupted, "--model", f"{quick[1]},gate=off", *quick[2:])
+    assert "now it is" in refused(
+        kafka, topic, interrupted, "--model", f"{small_model},gate=off", "--model", milder
+    )
     kafka.produce(topic, [b'{"id": 9999, "text": "written later"}'])
-    resumed = reported(kafka, topic, interrupted, *quick)
+    resumed = reported(kafka, topic, interrupted, *models)
 
     assert pq.read_table(interrupted / "predictions.parquet").equals(
         pq.read_table(straight / "predictions.parquet")
@@ -221,7 +223,7 @@ def test_a_killed_replay_goes_on_to_the_same_result(
     ]
     # Given once more, it is done: no model is asked again.
     before = (interrupted / "report.json").read_bytes()
-    assert reported(kafka, topic, interrupted, *quick) == resumed
+    assert reported(kafka, topic, interrupted, *models) == resumed
     assert (interrupted / "report.json").read_bytes() == before
 
 

@@ -51,16 +51,15 @@ class KafkaUnderTest:
         """Every committed record that is there now, in the order of each partition."""
         return read_all(self.bootstrap, topic, **config)
 
-    def committed(self, group: str, topic: str) -> bool:
-        """Whether a group has committed all of a topic."""
-        ends = high_watermarks(self.bootstrap, topic)
-        partitions = [TopicPartition(topic, number) for number in ends]
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """The offset that a group has committed of each partition; below 0 where none."""
         probe = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group})
         try:
-            found = {one.partition: one.offset for one in probe.committed(partitions, timeout=10)}
+            numbers = high_watermarks(self.bootstrap, topic)
+            found = probe.committed([TopicPartition(topic, number) for number in numbers], timeout=10)
+            return {place.partition: place.offset for place in found}
         finally:
             probe.close()
-        return all(found[number] >= end or end == 0 for number, end in ends.items())
 
 
 def unique(prefix: str = "test") -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from confluent_kafka.admin import AclBinding  # type: ignore[attr-defined]
+from confluent_kafka.admin import AclBinding  # type: ignore[attr-defined]  # documented, and not in its __all__
 from redis import Redis
 
 from tests.support.certificates import HOST, Authority, Pair
