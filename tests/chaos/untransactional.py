@@ -24,7 +24,9 @@ class UntransactionalPublisher(kafka_publisher.KafkaPublisher):
             named = self._configuration.items()
             self._producer = Producer({name: value for name, value in named if "transaction" not in name})
 
-    def publish(self, records: Sequence[OutRecord], positions: Mapping[TopicPartition, int]) -> None:
+    def publish(
+        self, records: Sequence[OutRecord], positions: Mapping[TopicPartition, int], note: str = ""
+    ) -> None:
         self.open()
         assert self._producer is not None
         kafka_publisher._produce(self._producer, records)
@@ -32,7 +34,7 @@ class UntransactionalPublisher(kafka_publisher.KafkaPublisher):
             raise AbortedError("not all was confirmed")
         source: Any = self._group_metadata
         consumer = source.__self__._consumer
-        offsets = [KafkaTopicPartition(*partition, offset) for partition, offset in positions.items()]
+        offsets = [KafkaTopicPartition(*partition, offset, note) for partition, offset in positions.items()]
         try:
             consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:

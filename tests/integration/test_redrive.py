@@ -39,11 +39,13 @@ class Topics:
         self.kafka = kafka
         self.tweets = kafka.topic("tweets", partitions=3)
         self.feedback = kafka.topic("feedback")
+        self.corrections = kafka.topic("corrections")
         self.dead = kafka.topic("dead", partitions=3)
         self.settings = {
             "kafka.bootstrap_servers": kafka.bootstrap,
             "topics.inputs": f"{self.tweets},{self.feedback}",
             "topics.dead_letters": self.dead,
+            "topics.corrections": self.corrections,
             "worker.group_id": unique("worker"),
         }
 
@@ -161,6 +163,15 @@ def test_filters_leave_the_others_for_another_time(topics: Topics) -> None:
     assert sorted(int(message.key() or b"") for message in messages) == list(range(60))
 
 
+def test_corrections_go_back_where_people_send_theirs(topics: Topics) -> None:
+    topics.lay([topics.letter(0, "no_such_label", topic=topics.corrections, partition=0), topics.letter(1)])
+
+    assert topics.run("redrive")["by_topic"] == {topics.corrections: 1, topics.tweets: 1}
+    [back] = topics.kafka.read_all(topics.corrections)
+    assert (back.key(), back.value()) == (b"0", topics.letter(0).value)
+    assert b"%d" % (CAME.timestamp() * 1000) == dict(back.headers() or [])["moodstream.redriven.timestamp"]
+
+
 def test_what_cannot_or_should_not_go_back_stays(topics: Topics) -> None:
     often = [("moodstream.redriven.times", b"3")]
     cut = topics.letter(2)
@@ -205,7 +216,10 @@ def kill_once_it_has_committed(topics: Topics) -> None:
         process.communicate()
 
 
-def test_a_redrive_that_hung_is_fenced_by_the_next(topics: Topics) -> None:
+@pytest.mark.parametrize("timeout_ms", [60_000, 1000], ids=["at once", "when its transaction was overdue"])
+def test_a_redrive_that_hung_is_fenced_by_the_next(topics: Topics, timeout_ms: int) -> None:
+    """A broker that has aborted the hung one's transaction fences it too, which tells it nothing."""
+    topics.settings["worker.transaction_timeout_ms"] = str(timeout_ms)
     n = 20_000
     topics.lay(topics.letter(index) for index in range(n))
     hung = topics.start("redrive")

@@ -136,6 +136,15 @@ def test_nothing_is_said_in_the_future(ahead_s: float, sent_s: float, *, refused
         check_time(said, came, NOW.timestamp(), 300)
 
 
+def test_what_was_put_back_has_the_answer_of_when_it_first_came() -> None:
+    first = NOW - timedelta(days=1)
+    headers = [("moodstream.redriven.timestamp", b"%d" % (first.timestamp() * 1000))]
+    back = msgspec.structs.replace(record(b"", NOW), headers=headers)
+    check_time(correction(at=first), back, NOW.timestamp(), 300)
+    with pytest.raises(BadRecordError):
+        check_time(correction(at=NOW), back, NOW.timestamp(), 300)
+
+
 def test_without_kafkas_timestamp_ours_counts() -> None:
     check_time(correction(at=NOW), record(b"", None), NOW.timestamp(), 0)
     late = correction(at=datetime(9999, 12, 31, tzinfo=UTC))

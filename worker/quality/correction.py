@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from worker.errors import BadRecordError
+from worker.stream.dead_letters import first_taken_ms
 from worker.stream.decode import not_json
 from worker.types import LABELS, Correction, Record
 
@@ -52,12 +53,14 @@ def decode(record: Record) -> Correction:
 def check_time(correction: Correction, record: Record, now: float, tolerance_s: float) -> None:
     """Refuse what claims to be said later than it was sent, or than now.
 
-    Kafka's own timestamp counts too, so that a record which is read again later has the same answer.
+    Kafka's own timestamp counts too, so that a record which is read again later, or was put back from the
+    dead letters, has the same answer.
 
     Raises:
         BadRecordError: `future_time`.
     """
-    sent = now if record.timestamp_ms < 0 else min(now, record.timestamp_ms / 1000)
+    sent_ms = first_taken_ms(record)
+    sent = now if sent_ms < 0 else min(now, sent_ms / 1000)
     latest = datetime.fromtimestamp(sent, UTC) + timedelta(seconds=tolerance_s)
     if correction.at > latest:
         raise BadRecordError(

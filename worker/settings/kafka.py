@@ -127,6 +127,11 @@ class TopicSettings(Section):
         )  # fmt: skip
         return (*self.inputs, *outputs)
 
+    @property
+    def redriven(self) -> tuple[str, ...]:
+        """Topics whose bad records become dead letters, which may be put back there; never any other."""
+        return (*self.inputs, self.corrections)
+
     @field_validator("inputs", "weights", "input_formats", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from confluent_kafka import Consumer, KafkaError
-from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from worker.clock import Clock
 from worker.errors import ConfigurationError
@@ -14,6 +13,7 @@ from worker.settings import Settings, TopicSettings
 from worker.sources.edges import Item
 from worker.stream.asking import ANSWER_S, Asking
 from worker.stream.connection import client_logger, librdkafka
+from worker.stream.own_group import OwnGroup
 from worker.stream.patient_publisher import PatientPublisher
 from worker.topics.acls import SOURCES
 from worker.types import OutRecord, TopicPartition
@@ -66,12 +66,13 @@ class Outlet:
             ),
             logger=client_logger(),
         )
+        self._group = OwnGroup(self._consumer, [self._at])
         self._publisher = PatientPublisher(
             settings,
             group,
             topic,
             outputs=(topic,),
-            group_metadata=self._consumer.consumer_group_metadata,
+            own=self._group,
             wait_s=wait_s,
             clock=clock,
             metrics=metrics,
@@ -91,8 +92,7 @@ class Outlet:
             raise ConfigurationError(
                 [f"there is no topic {self._topic}: `moodstream topics create` makes it"]
             )
-        at = [KafkaTopicPartition(*self._at)]
-        stored = self._asked(lambda: self._consumer.committed(at, ANSWER_S))[0]
+        stored = self._asked(self._group.committed)[self._at]
         return stored.offset if stored.offset >= 0 else None
 
     def send(self, items: Sequence[Item]) -> None:

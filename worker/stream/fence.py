@@ -24,7 +24,8 @@ class NameGuard:
     def __init__(self, clock: Clock, *, forgiving: bool = True) -> None:
         """Without `forgiving` the first time ends us: for who is started by hand in somebody's place."""
         self._clock = clock
-        self._last = -math.inf if forgiving else math.inf
+        self._forgiving = forgiving
+        self._last = -math.inf
 
     def fenced(self, reason: str) -> None:
         """We were fenced.
@@ -32,6 +33,8 @@ class NameGuard:
         Raises:
             DataLossAvertedError: not for the first time within a minute.
         """
+        if not self._forgiving:
+            raise DataLossAvertedError("another process was started in this one's place, and goes on there")
         now = self._clock.monotonic()
         if now - self._last < _WITHIN_S:
             raise DataLossAvertedError(

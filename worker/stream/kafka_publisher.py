@@ -99,11 +99,19 @@ class KafkaPublisher:
             self._check_outputs(producer)
             self._producer = producer
 
-    def publish(self, records: Sequence[OutRecord], positions: Mapping[TopicPartition, int]) -> None:
+    @property
+    def lost(self) -> bool:
+        """Whether the next publication begins under our name anew, which fences whoever has it by then."""
+        return self._producer is None
+
+    def publish(
+        self, records: Sequence[OutRecord], positions: Mapping[TopicPartition, int], note: str = ""
+    ) -> None:
+        """As `Publisher` says; `note` is committed beside each position."""
         self.open()
         producer = self._producer
         assert producer is not None  # noqa: S101
-        offsets = [KafkaTopicPartition(*partition, offset) for partition, offset in positions.items()]
+        offsets = [KafkaTopicPartition(*partition, offset, note) for partition, offset in positions.items()]
         metadata = self._group_metadata()
         try:
             self._began = self._clock.monotonic()

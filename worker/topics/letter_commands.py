@@ -205,7 +205,7 @@ _REASONS = {
     "other": "not asked for",
     "too_often": "put back {max_redrives} times and here again (--max-redrives)",
     "too_large": "not whole here, or too large to be put back: their originals lie where the letters say",
-    "elsewhere": "from a topic that is none of topics.inputs, or is gone",
+    "elsewhere": "from a topic that is neither an input nor topics.corrections, or is gone",
 }
 
 

@@ -26,7 +26,7 @@ _HEADERS_ADDED = 1024
 
 Why = Literal["other", "too_often", "too_large", "elsewhere"]
 """Why a letter stays: the filters do not ask for it; it came back too often; its topic does not take it, or
-not all of it is here; its topic is none of the inputs, or gone."""
+not all of it is here; nothing is put back into its topic, or it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,8 @@ class Rules:
     """What may be put back at all."""
 
     partitions: Mapping[str, int]
-    """Of the inputs that exist: how many. Nothing is written to any other topic, whatever a header says."""
+    """Of the topics that letters go back to and that exist: how many. Nothing is written to any other,
+    whatever a header says."""
     max_bytes: int
     """Largest record that they take."""
     max_redrives: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
@@ -11,13 +11,14 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 from worker.clock import Clock
 from worker.errors import ConfigurationError, DependencyError
 from worker.settings import KafkaSettings
+from worker.stream.asking import ANSWER_S
 from worker.stream.connection import client_logger, librdkafka
 from worker.stream.kafka_source import record_of
+from worker.stream.own_group import OwnGroup
 from worker.stream.refusal import refusal, refused
 from worker.topics.connect import NoAnswerError, patiently
-from worker.types import Record
+from worker.types import Record, TopicPartition
 
-_ANSWER_S = 10.0
 _TAKE = 1000
 _QUEUE_KB = 32 * 1024
 
@@ -73,6 +74,10 @@ class LogReader:
         except BaseException:
             self.close()
             raise
+        self.group = OwnGroup(
+            self._consumer, [TopicPartition(topic, number) for number in range(self.topics[topic])]
+        )
+        """How far it is."""
 
     def __enter__(self) -> LogReader:
         return self
@@ -84,33 +89,20 @@ class LogReader:
         """Disconnect."""
         self._consumer.close()
 
-    def group_metadata(self) -> Any:
-        """Who we are, for the transaction that commits our offsets."""
-        return self._consumer.consumer_group_metadata()
-
     def spans(self) -> dict[int, Span]:
         """Of each partition: from where the group stands, or its beginning, to where it ends now.
 
         Raises:
             DependencyError: the broker does not say.
         """
-        numbers = range(self.topics[self._topic])
+        spans = {}
         try:
-            stored = self._consumer.committed(
-                [KafkaTopicPartition(self._topic, number) for number in numbers], _ANSWER_S
-            )
-            bounds = {
-                number: self._consumer.get_watermark_offsets(
-                    KafkaTopicPartition(self._topic, number), _ANSWER_S
-                )
-                for number in numbers
-            }
+            for partition, at in self.group.committed().items():
+                where = KafkaTopicPartition(*partition)
+                first, end = self._consumer.get_watermark_offsets(where, ANSWER_S)
+                spans[partition.partition] = Span(at.offset if first <= at.offset <= end else first, end)
         except KafkaException as error:
             raise self._trouble(error.args[0]) from error
-        spans = {}
-        for at in stored:
-            first, end = bounds[at.partition]
-            spans[at.partition] = Span(at.offset if first <= at.offset <= end else first, end)
         return spans
 
     def read(self, spans: Mapping[int, Span]) -> Iterator[Record]:

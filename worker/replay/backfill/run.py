@@ -229,7 +229,7 @@ class _Work:
                 group,
                 "run",
                 outputs=(self.settings.topics.labels, self.settings.topics.dead_letters),
-                group_metadata=source.group_metadata,
+                own=source.group,
                 wait_s=self.wait_s,
                 clock=self.clock,
                 go_on=lambda: not self.stopped(),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
@@ -21,6 +20,7 @@ from worker.stream.asking import ANSWER_S, Asking
 from worker.stream.connection import client_logger, librdkafka
 from worker.stream.edges import OnRevoke
 from worker.stream.kafka_source import record_of
+from worker.stream.own_group import OwnGroup
 from worker.stream.refusal import refusal, refused
 from worker.stream.rising import brought_again
 from worker.types import Record, TopicPartition
@@ -91,6 +91,8 @@ class BoundedSource:
             ),
             logger=client_logger(),
         )
+        self.group = OwnGroup(self._consumer, starts)
+        """How far it is."""
 
     def aim(self) -> None:
         """Let the ends be those of now.
@@ -131,16 +133,10 @@ class BoundedSource:
     def rewind(self) -> None:
         self._stash.clear()
         self._reached.clear()
-        asked = [KafkaTopicPartition(*partition) for partition in self._starts]
-        for found in self._asked(lambda: self._consumer.committed(asked, ANSWER_S)):
-            partition = TopicPartition(found.topic, found.partition)
+        for partition, found in self._asked(self.group.committed).items():
             self._at[partition] = found.offset if found.offset >= 0 else self._starts[partition]
         self._open = {one for one, at in self._at.items() if at < self.ends[one]}
         self._consumer.assign([KafkaTopicPartition(*one, self._at[one]) for one in self._open])
-
-    def group_metadata(self) -> Any:
-        """Who we are, for the transaction that commits our offsets."""
-        return self._consumer.consumer_group_metadata()
 
     def close(self) -> None:
         self._consumer.close()
