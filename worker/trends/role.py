@@ -19,6 +19,7 @@ from worker.clock import Clock
 from worker.dependency import Dependency
 from worker.formats.opened import Formats
 from worker.metrics import Metrics
+from worker.process import Stop, few_garbage_collections
 from worker.settings import Settings, TrendsSettings
 from worker.tracing.opened import opened
 from worker.trends.alerts.assemble import assemble
@@ -101,6 +102,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: threading.Even
             ready=formats.ready,
         )
         closing.enter_context(alerting.looking(stop.set))
+        closing.enter_context(few_garbage_collections())
         loop.run(stop)
 
 
