@@ -288,7 +288,7 @@ def test_late_and_early_labels_are_counted_apart(world: World) -> None:
 
 
 def test_large_batches_are_counted_in_parts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_store, "_MOST_EVENTS", 3)
+    monkeypatch.setattr(redis_store, "_MOST_COUNTED", 3)
     store = world.store()
     store.open([0])
     events = [full_event(n * 2, author=f"a{n}", key=b"k") for n in range(10)]
@@ -393,7 +393,7 @@ def test_any_labels_in_any_batches_give_the_yardsticks_answers(
         if n not in deleted  # a record is a label or a deletion
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(redis_store, "_MOST_EVENTS", 7)
+        patch.setattr(redis_store, "_MOST_COUNTED", 7)
         patch.setattr(redis_terms, "_PACK_FROM", 3)
         patch.setattr(redis_terms, "_LOOK_EVERY_S", 0.0)
         patch.setattr(redis_terms, "_IDLE_S", 0.0)

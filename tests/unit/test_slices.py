@@ -32,6 +32,13 @@ def test_the_random_slice_is_as_large_as_asked_for(share: float) -> None:
     assert abs(chosen - len(INPUTS) * share) <= 4 * deviation
 
 
+@pytest.mark.parametrize("share", [0.0, 2.0**-64, 0.01, 0.5, 1.0])
+def test_it_is_what_is_drawn_below_the_share(share: float) -> None:
+    review = Review(share, 0.0)
+    for name in INPUTS:
+        assert ("random" in review.slices(Answer(name, SURE))) == (draw(name) < share)
+
+
 def test_neighbours_are_drawn_independently() -> None:
     draws = [draw(name) for name in INPUTS]
     both = sum(a < 0.5 and b < 0.5 for a, b in pairwise(draws))

@@ -83,6 +83,13 @@ def test_parts_make_up_the_batch(cells: list[Cell], most: int, gap: int) -> None
     assert [len([d for part in parts for d in part.deletions]), sum(len(p.outside) for p in parts)] == [1, 1]
 
 
+def test_parts_are_shorter_where_queries_match() -> None:
+    cell = Cell(0, "joy", "web")
+    events = [Event(number, cell, queries=("a", "b") if number % 2 else ()) for number in range(10)]
+    parts = [len(part.events) for part in aggregate(0, 0, 10, events).parts(8)]
+    assert parts == [4, 4, 2]
+
+
 @pytest.mark.parametrize("bad", [(0, 60, 0), (0, 60, 90), (30, 90, 60), (60, 60, 60), (120, 60, 60)])
 def test_a_window_is_whole_steps(bad: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="Window"):

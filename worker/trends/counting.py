@@ -177,6 +177,10 @@ def _side(label: CountedLabel, reading: Reading) -> Literal["late", "early"] | N
     return "early" if -age > reading.early_s else None
 
 
+_new = tuple.__new__
+"""Makes a named tuple in less than half of the time that its own call takes."""
+
+
 def _event(record: Record, label: CountedLabel, reading: Reading) -> Event:
     minute = int(label.created_at.timestamp() // 60)
     source = label.source if len(label.source) <= MAX_SOURCE else OTHER
@@ -195,17 +199,20 @@ def _event(record: Record, label: CountedLabel, reading: Reading) -> Event:
     slices: Sequence[Slice] = ()
     if reading.review is not None and label.scores is not _NO_SCORES:
         slices = reading.review.slices(label)
-    return Event(
-        record.offset,
-        Cell(minute, label.label, source),
-        int(label.score * SCORE_UNITS + 0.5),
-        lang,
-        None if author is None else str(author),
-        queries,
-        terms,
-        label,
-        record.key,
-        slices,
+    return _new(
+        Event,
+        (
+            record.offset,
+            _new(Cell, (minute, label.label, source)),
+            int(label.score * SCORE_UNITS + 0.5),
+            lang,
+            None if author is None else str(author),
+            queries,
+            terms,
+            label,
+            record.key,
+            slices,
+        ),
     )
 
 
@@ -227,8 +234,13 @@ class Batch:
     outside: Sequence[Outside] = ()
 
     def parts(self, most: int) -> Iterator[Batch]:
-        """The batch, cut where one part holds `most` events."""
-        starts = [self.start, *(event.offset for event in self.events[most::most])]
+        """The batch, cut where one part holds `most` events and matches of queries together."""
+        starts, held = [self.start], 0
+        for event in self.events:
+            if held >= most:
+                starts.append(event.offset)
+                held = 0
+            held += 1 + len(event.queries)
         for start, end in pairwise([*starts, self.end]):
             yield self._between(start, end)
 

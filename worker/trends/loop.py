@@ -48,7 +48,7 @@ from worker.web.health import Health
 
 _TURN_S = 0.2
 """How long a turn waits for records: what counts are late by at most, and how soon a stop is seen."""
-_PIECE = 2500
+_PIECE = 5000
 """Records that are decoded and counted together."""
 _CHECK_S = 5.0
 """How often the store is asked where it stands, so that a wiped one is noticed without new records."""
@@ -386,7 +386,7 @@ class _Meter:
 
     def counted(self, batch: Batch) -> None:
         """A batch is in the store."""
-        for emotion, n in Counter(event.cell.emotion for event in batch.events).items():
+        for emotion, n in Counter([event.cell.emotion for event in batch.events]).items():
             self._applied.labels(emotion).inc(n)
         for outside in batch.outside:
             self._outside.labels(outside.side).inc()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import reduce
-from operator import itemgetter
 from typing import NamedTuple
 
 import ahocorasick
 
 from worker.trends.query_syntax import And, Kind, Leaf, Node, Not, Or, holds, leaves, parse
+from worker.trends.remembered import Remembered
 from worker.trends.text import folded, plain, tokens
 
 _KINDS: tuple[Kind, ...] = ("text", "hashtag", "mention", "author", "lang", "source")
@@ -18,7 +18,6 @@ _KINDS: tuple[Kind, ...] = ("text", "hashtag", "mention", "author", "lang", "sou
 _MARKS: dict[Kind, str] = {"hashtag": "#", "mention": "@"}
 _MOST_SAID, _LONGEST_SAID = 1000, 100
 """Pairs of language and source that are remembered, and their characters: they are what strangers write."""
-_SECOND = itemgetter(1)
 
 _Test = Callable[[AbstractSet[int]], bool]
 """Whether an expression holds where leaves of these numbers were found."""
@@ -33,13 +32,23 @@ class _OfLeaf(NamedTuple):
     """Names of queries that may, and how to tell."""
 
 
+class _OfToken(NamedTuple):
+    """What a token brings by being there."""
+
+    numbers: frozenset[int]
+    """Of the leaves that it has by itself."""
+    phrases: tuple[tuple[str, int], ...]
+    """Patterns that go on in the next token, and the numbers of their leaves."""
+
+
 class Matcher:
     """All queries at once.
 
-    One Aho-Corasick automaton (Aho and Corasick 1975) finds the words and phrases of all queries; hashtags,
-    mentions, authors, languages and sources are looked up. Each query has a few leaves one of which must be
-    there for it to hold (`_needed`); only queries of which such a leaf was found are evaluated. Leaves are
-    numbered, because most of the time goes into looking them up.
+    An Aho-Corasick automaton (Aho and Corasick 1975) finds the words and beginnings of all queries in a token,
+    and a second one the first words of their phrases; what they find is remembered by token, so that mostly
+    each token is only looked up. Authors, languages and sources are looked up too. Each query has a few leaves
+    one of which must be there for it to hold (`_needed`); only queries of which such a leaf was found are
+    evaluated. Leaves are numbered, because most of the time goes into looking them up.
     """
 
     def __init__(self, queries: Mapping[str, str]) -> None:
@@ -54,17 +63,22 @@ class Matcher:
         """What follows from those that `_needed` names."""
         for name, expression in queries.items():
             self._add(name, parse(expression))
-        self._automaton = ahocorasick.Automaton()
+        inside: dict[str, int] = {}
+        heads: dict[str, list[tuple[str, int]]] = {}
         for value, number in self._numbers["text"].items():
-            self._automaton.add_word(value, number)
-        if self._numbers["text"]:
-            self._automaton.make_automaton()
+            head = _head(value)
+            if head is None:
+                inside[value] = number
+            else:
+                heads.setdefault(head, []).append((value, number))
+        self._inside, self._heads = _automaton(inside), _automaton(heads)
         self._marked = {
             mark + value: number
             for kind, mark in _MARKS.items()
             for value, number in self._numbers[kind].items()
         }
         """The numbers of hashtags and mentions, by token."""
+        self._tokens = Remembered(self._of_token)
         self._said: dict[tuple[str | None, str | None], Sequence[int]] = {}
         """By language and source, what they are found to have."""
 
@@ -114,15 +128,27 @@ class Matcher:
     ) -> set[int]:
         """The numbers of the leaves that a post has."""
         there = set(self._said_of(lang, source))
-        if found:
-            if self._numbers["text"]:
-                there.update(map(_SECOND, self._automaton.iter(plain(found))))
-            if self._marked:
-                there.update(map(self._marked.__getitem__, filter(self._marked.__contains__, found)))
+        row = ""
+        for of_token in filter(None, map(self._tokens.__getitem__, found)):
+            there |= of_token.numbers
+            for pattern, number in of_token.phrases:
+                row = row or plain(found)
+                if pattern in row:
+                    there.add(number)
         authors = self._numbers["author"]
         if authors and author_id is not None:
             there.update(_known([folded(str(author_id))], authors))
         return there
+
+    def _of_token(self, token: str) -> _OfToken | None:
+        """What it brings, if anything."""
+        row = plain([token])
+        numbers = {number for _, number in self._inside.iter(row)}
+        marked = self._marked.get(token)
+        if marked is not None:
+            numbers.add(marked)
+        phrases = [phrase for _, those in self._heads.iter(row) for phrase in those]
+        return _OfToken(frozenset(numbers), tuple(phrases)) if numbers or phrases else None
 
     def _said_of(self, lang: str | None, source: str | None) -> Sequence[int]:
         """The numbers of the leaves that a language and a source have: of a few pairs, mostly."""
@@ -137,6 +163,23 @@ class Matcher:
                     self._said.clear()
                 self._said[lang, source] = found
         return found
+
+
+def _automaton(found: Mapping[str, object]) -> ahocorasick.Automaton:
+    """What finds these patterns, and brings what they stand for."""
+    automaton = ahocorasick.Automaton()
+    for pattern, what in found.items():
+        automaton.add_word(pattern, what)
+    if not found:  # one without a word finds nothing, but says so with an error
+        automaton.add_word("\0", None)
+    automaton.make_automaton()
+    return automaton
+
+
+def _head(pattern: str) -> str | None:
+    """The first word of a pattern of several, as far as the space behind it; None where it is of one."""
+    end = pattern.find(" ", 1, -1)
+    return None if end < 0 else pattern[: end + 1]
 
 
 def _known(values: Iterable[str], numbers: Mapping[str, int]) -> list[int]:

@@ -36,8 +36,9 @@ from worker.trends.windows import DAY, MINUTES
 
 __all__ = ["RedisTrendStore", "connected", "position_of", "reaching"]
 
-_MOST_EVENTS = 2500
-"""Labels in one call of the script, so that others wait no longer than some ms for Redis."""
+_MOST_COUNTED = 8000
+"""Labels and their matches of queries in one call of the script, so that others do not wait too long for Redis:
+5,000 labels without queries take it 20 ms, 2,300 with 2.5 matches each 70 ms."""
 _INDEX_SPARE_DAYS = 2
 """An index of samples outlives them by this: they may be written a day after it was begun."""
 
@@ -90,7 +91,7 @@ class RedisTrendStore(RedisTrendReader):
         position = expected
         counted: list[Batch] = []
         with reaching():
-            for number, part in enumerate(batch.parts(_MOST_EVENTS)):
+            for number, part in enumerate(batch.parts(_MOST_COUNTED)):
                 if number and position is not None and position.offset > part.start:
                     if position.offset >= part.end:
                         continue  # another reader was ahead
