@@ -11,6 +11,7 @@ from worker.clock import Clock
 from worker.dependency import Dependency
 from worker.errors import DependencyError
 from worker.metrics import Metrics
+from worker.process import few_garbage_collections
 from worker.replay.backfill.label import Progress
 from worker.replay.backfill.names import group_of
 from worker.settings import Settings
@@ -78,13 +79,14 @@ def count(
     )
     patience = _Patience(wait_s, clock, health)
     try:
-        while not stopped():
-            loop.run_once()
-            done = sum(min(loop.reached.get(one, 0), end) for one, end in ends.items())
-            progress(done, sum(ends.values()))
-            if all(loop.reached.get(one, -1) >= end for one, end in ends.items()):
-                break
-            patience.check(done)
+        with few_garbage_collections():
+            while not stopped():
+                loop.run_once()
+                done = sum(min(loop.reached.get(one, 0), end) for one, end in ends.items())
+                progress(done, sum(ends.values()))
+                if all(loop.reached.get(one, -1) >= end for one, end in ends.items()):
+                    break
+                patience.check(done)
     finally:
         source.close(_CLOSE_S)
     return counted.n
