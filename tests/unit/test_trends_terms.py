@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from importlib import resources
@@ -33,6 +34,12 @@ _ODD = "ab1_#@ :/.,'-hHtps\u20e3😀👍🏽\u200d\ufe0f🇩🇪é日©\u0130\n\
 @given(st.one_of(st.text(), st.text(_ODD), st.text(_ODD[:20]), st.text(st.characters(max_codepoint=127))))
 def test_the_shorter_ways_to_tokens_end_where_the_plain_one_does(text: str) -> None:
     assert tokens(text) == _plainly(text)
+
+
+def test_so_they_do_for_every_way_in_which_marks_can_stand() -> None:
+    for length in range(6):
+        for text in map("".join, itertools.product("a1@# .", repeat=length)):
+            assert tokens(text) == _plainly(text)
 
 
 @pytest.mark.parametrize(
