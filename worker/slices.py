@@ -23,7 +23,7 @@ _PERSON = b"moodstream-slice"
 _BYTES = 8
 _KEYED = hashlib.blake2b(digest_size=_BYTES, person=_PERSON)
 """Copied for each input, which takes half as long as making one."""
-_RANGE = 2 ** (8 * _BYTES)
+_RANGE = 1 << 8 * _BYTES
 
 
 class Answered(Protocol):

@@ -44,11 +44,11 @@ class _OfToken(NamedTuple):
 class Matcher:
     """All queries at once.
 
-    An Aho-Corasick automaton (Aho and Corasick 1975) finds the words and beginnings of all queries in a token,
-    and a second one the first words of their phrases; what they find is remembered by token, so that mostly
-    each token is only looked up. Authors, languages and sources are looked up too. Each query has a few leaves
-    one of which must be there for it to hold (`_needed`); only queries of which such a leaf was found are
-    evaluated. Leaves are numbered, because most of the time goes into looking them up.
+    An Aho-Corasick automaton (Aho and Corasick 1975) finds the words and beginnings of all queries in a
+    token, and a second one the first words of their phrases; what they find is remembered by token, so that
+    mostly each token is only looked up. Authors, languages and sources are looked up too. Each query has a
+    few leaves one of which must be there for it to hold (`_needed`); only queries of which such a leaf was
+    found are evaluated. Leaves are numbered, because most of the time goes into looking them up.
     """
 
     def __init__(self, queries: Mapping[str, str]) -> None:

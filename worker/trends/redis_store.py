@@ -37,8 +37,8 @@ from worker.trends.windows import DAY, MINUTES
 __all__ = ["RedisTrendStore", "connected", "position_of", "reaching"]
 
 _MOST_COUNTED = 8000
-"""Labels and their matches of queries in one call of the script, so that others do not wait too long for Redis:
-5,000 labels without queries take it 20 ms, 2,300 with 2.5 matches each 70 ms."""
+"""Labels and their matches of queries in one call of the script, so that others do not wait too long for
+Redis: 5,000 labels without queries take it 20 ms, 2,300 with 2.5 matches each 70 ms."""
 _INDEX_SPARE_DAYS = 2
 """An index of samples outlives them by this: they may be written a day after it was begun."""
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 _MOST, _LONGEST = 100_000, 40
-"""How many are remembered, and of how many characters: they are what strangers write. A full memory is emptied:
-in a stream whose words have a Zipf distribution the common ones are back at once."""
+"""How many are remembered, and of how many characters: they are what strangers write. A full memory is
+emptied: in a stream whose words have a Zipf distribution the common ones are back at once."""
 
 _T = TypeVar("_T")
 

@@ -19,7 +19,7 @@ from worker.clock import Clock
 from worker.dependency import Dependency
 from worker.formats.opened import Formats
 from worker.metrics import Metrics
-from worker.process import Stop, few_garbage_collections
+from worker.process import few_garbage_collections
 from worker.settings import Settings, TrendsSettings
 from worker.tracing.opened import opened
 from worker.trends.alerts.assemble import assemble
