@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from worker.errors import ConfigurationError
 from worker.settings import ENV_PREFIX, Settings
@@ -38,6 +38,24 @@ def load(flags: Mapping[str, str] | None = None, env: Mapping[str, str] | None =
     if problems:
         raise ConfigurationError(problems)
     return settings
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as environment variables, secrets in the clear; what is at its default is left out."""
+    return dict(_variables(settings, ENV_PREFIX))
+
+
+def _variables(section: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
+    for name, value in section.model_dump(exclude_defaults=True).items():
+        yield from _variable(f"{prefix}{name.upper()}", value)
+
+
+def _variable(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for part, inner in value.items():
+            yield from _variable(f"{name}__{part.upper()}", inner)
+    else:
+        yield name, value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def known() -> dict[str, Any]:

@@ -18,6 +18,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="The result a
 
 def settings_options(command: _Command) -> _Command:
     """Give a command `--set` and `--bootstrap`, and the settings as its argument `settings`."""
+    return click.option(
+        "--bootstrap",
+        "brokers",
+        metavar="HOST:PORT,...",
+        help="Kafka brokers: short for --set kafka.bootstrap_servers=...",
+    )(set_option(command))
+
+
+def set_option(command: _Command) -> _Command:
+    """Give a command `--set`, and the settings as its argument `settings`."""
 
     @click.option(
         "--set",
@@ -26,14 +36,12 @@ def settings_options(command: _Command) -> _Command:
         metavar="SECTION.NAME=VALUE",
         help="Any setting; `moodstream config` lists them. Stronger than the environment.",
     )
-    @click.option(
-        "--bootstrap",
-        metavar="HOST:PORT,...",
-        help="Kafka brokers: short for --set kafka.bootstrap_servers=...",
-    )
     @functools.wraps(command)
-    def with_settings(*args: Any, values: tuple[str, ...], bootstrap: str | None, **kwargs: Any) -> Any:
-        short = {"kafka.bootstrap_servers": bootstrap, "batch.slo_ms": kwargs.pop("slo_ms", None)}
+    def with_settings(*args: Any, values: tuple[str, ...], **kwargs: Any) -> Any:
+        short = {
+            "kafka.bootstrap_servers": kwargs.pop("brokers", None),
+            "batch.slo_ms": kwargs.pop("slo_ms", None),
+        }
         return command(*args, settings=load(_flags(values, short)), **kwargs)
 
     return with_settings  # type: ignore[return-value]

@@ -10,6 +10,8 @@ from worker.bench import api, trends
 from worker.bench.latency import Load, run, schedule
 from worker.bench.texts import read_texts
 from worker.local.redis import RealRedis
+from worker.settings import Settings
+from worker.settings.worker import BatchSettings
 
 
 def test_a_schedule_has_the_rate_and_is_the_same_every_time() -> None:
@@ -28,7 +30,7 @@ def test_posts_sent_by_schedule_are_all_answered(kafka: KafkaUnderTest, posts: l
     found = run(
         posts[:2000],
         [0.3],
-        slo_ms=100.0,
+        settings=Settings(batch=BatchSettings(slo_ms=100.0)),
         seconds=4.0,
         bootstrap=kafka.bootstrap,
         capacity_posts=1000,

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from worker.configuration import load
+from worker.configuration import environment, load
 from worker.demo.latency import Latencies
 from worker.demo.pace import Pace
 from worker.demo.records import OWN, Kind, Made
 from worker.demo.screen import Feed, Places, View, bar, line, own_posts, picture, room
-from worker.demo.servers import command, demo_settings, environment
+from worker.demo.servers import command, demo_settings
 from worker.demo.svg import as_svg
 from worker.demo.tally import Row, Tally, Totals
 from worker.demo.trends import Mood

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,13 +11,20 @@ import msgspec
 from rich.console import Console
 
 from worker.bench.capacity import Costs
-from worker.options import json_option, settings_options
+from worker.options import json_option, set_option
 from worker.settings import Settings
 
 FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
 
 _texts_option = click.option(
     "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
+)
+_kafka_option = click.option(
+    "--bootstrap",
+    envvar="KAFKA_BOOTSTRAP",
+    show_envvar=True,
+    metavar="HOST:PORT,...",
+    help="A Kafka to use; else one is started (Java and Maven needed).",
 )
 _slo_option = click.option("--slo-ms", metavar="MS", help="The worker's promise.")
 _backlog_option = click.option(
@@ -52,19 +58,21 @@ def bench() -> None:
 @click.option(
     "--records", default=400_000, show_default=True, help="Posts preloaded for the fastest systems."
 )
+@_kafka_option
 @json_option
-@settings_options
-def stream(settings: Settings, texts: Path | None, records: int, as_json: bool) -> None:
+@set_option
+def stream(
+    *, settings: Settings, texts: Path | None, records: int, bootstrap: str | None, as_json: bool
+) -> None:
     """Posts per second through a real Kafka: the bare loop, this worker, plain Faust.
 
-    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed). The peers come with
-    the extra `bench`.
+    The peers come with the extra `bench`.
     """
     from worker.bench import report
     from worker.bench.stream import run
     from worker.bench.texts import read_texts
 
-    speeds = run(settings, read_texts(texts), bootstrap=os.environ.get("KAFKA_BOOTSTRAP"), records=records)
+    speeds = run(settings, read_texts(texts), bootstrap=bootstrap, records=records)
     if as_json:
         click.echo(msgspec.json.encode(report.as_json(speeds)))
     else:
@@ -88,7 +96,7 @@ def stream(settings: Settings, texts: Path | None, records: int, as_json: bool) 
     help="Draw throughput against latency.",
 )
 @json_option
-@settings_options
+@set_option
 def cpu(
     *,
     settings: Settings,
@@ -144,8 +152,9 @@ def cpu(
     help="How long each load lasts.",
 )
 @click.option("--backlog", default=30_000, show_default=True, help="Posts to measure the capacity with.")
+@_kafka_option
 @json_option
-@settings_options
+@set_option
 def latency(
     *,
     settings: Settings,
@@ -153,12 +162,10 @@ def latency(
     shares: tuple[float, ...],
     seconds: float,
     backlog: int,
+    bootstrap: str | None,
     as_json: bool,
 ) -> None:
-    """How long posts wait for their label through a real Kafka, sent by a schedule (open loop).
-
-    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed).
-    """
+    """How long posts wait for their label through a real Kafka, sent by a schedule (open loop)."""
     from worker.bench import report
     from worker.bench.latency import run
     from worker.bench.texts import read_texts
@@ -166,9 +173,9 @@ def latency(
     found = run(
         read_texts(texts),
         shares,
-        slo_ms=settings.batch.slo_ms,
+        settings=settings,
         seconds=seconds,
-        bootstrap=os.environ.get("KAFKA_BOOTSTRAP"),
+        bootstrap=bootstrap,
         capacity_posts=backlog,
     )
     if as_json:
@@ -184,8 +191,9 @@ def latency(
 @click.option("--seconds", type=click.FloatRange(min=5), default=300.0, show_default=True, help="How long.")
 @click.option("--promotions", type=click.IntRange(min=3), default=20, show_default=True, help="How many.")
 @_backlog_option
+@_kafka_option
 @json_option
-@settings_options
+@set_option
 def swap(
     *,
     settings: Settings,
@@ -194,12 +202,10 @@ def swap(
     seconds: float,
     promotions: int,
     backlog: int,
+    bootstrap: str | None,
     as_json: bool,
 ) -> None:
-    """How long posts wait while models are promoted under load, one of them damaged; what is lost or doubled.
-
-    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed).
-    """
+    """How long posts wait while models are promoted under load, one of them damaged; what is lost, doubled."""
     from worker.bench.swap import run
     from worker.bench.texts import read_texts
     from worker.model.bundled import bundled_model
@@ -211,7 +217,7 @@ def swap(
         share=share,
         seconds=seconds,
         promotions=promotions,
-        bootstrap=os.environ.get("KAFKA_BOOTSTRAP"),
+        bootstrap=bootstrap,
         capacity_posts=backlog,
     )
     _tell(found, as_json=as_json)
@@ -229,8 +235,9 @@ def swap(
     help="Without, and with it.",
 )
 @_backlog_option
+@_kafka_option
 @json_option
-@settings_options
+@set_option
 def shadow(
     *,
     settings: Settings,
@@ -238,12 +245,10 @@ def shadow(
     share: float,
     seconds: float,
     backlog: int,
+    bootstrap: str | None,
     as_json: bool,
 ) -> None:
-    """How long posts wait beside a shadow on every post, and whether what it is said to answer is right.
-
-    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed).
-    """
+    """How long posts wait beside a shadow on every post, and whether what it is said to answer is right."""
     from worker.bench.shadow import run
     from worker.bench.texts import read_texts
     from worker.model.bundled import bundled_model
@@ -254,7 +259,7 @@ def shadow(
         read_texts(texts),
         share=share,
         seconds=seconds,
-        bootstrap=os.environ.get("KAFKA_BOOTSTRAP"),
+        bootstrap=bootstrap,
         capacity_posts=backlog,
     )
     _tell(found, as_json=as_json)
@@ -270,15 +275,19 @@ def shadow(
     show_default=True,
     help="To measure the classifier alone for, before and after.",
 )
+@_kafka_option
 @json_option
-@settings_options
+@set_option
 def bench_replay(
-    *, settings: Settings, texts: Path | None, records: int, seconds: float, as_json: bool
+    *,
+    settings: Settings,
+    texts: Path | None,
+    records: int,
+    seconds: float,
+    bootstrap: str | None,
+    as_json: bool,
 ) -> None:
-    """Answers per second of a replay from a real Kafka, and of the classifier alone.
-
-    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed).
-    """
+    """Answers per second of a replay from a real Kafka, and of the classifier alone."""
     from worker.bench import report
     from worker.bench.replay import run
     from worker.bench.texts import read_texts
@@ -287,7 +296,7 @@ def bench_replay(
     speeds = run(
         settings.model.path or bundled_model(),
         read_texts(texts),
-        bootstrap=os.environ.get("KAFKA_BOOTSTRAP"),
+        bootstrap=bootstrap,
         records=records,
         seconds=seconds,
     )
@@ -307,17 +316,19 @@ def bench_replay(
     show_default=True,
     help="How long the worker with a model is watched.",
 )
+@_kafka_option
 @json_option
-def memory(*, texts: Path | None, records: int, seconds: float, as_json: bool) -> None:
+def memory(
+    *, texts: Path | None, records: int, seconds: float, bootstrap: str | None, as_json: bool
+) -> None:
     """Resident memory of the roles with nothing to do, and the most of it with a backlog.
 
-    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed), and a Redis. Linux.
+    Starts a Redis. Linux.
     """
     from worker.bench import report
     from worker.bench.memory import run
     from worker.bench.texts import read_texts
 
-    bootstrap = os.environ.get("KAFKA_BOOTSTRAP")
     found = run(read_texts(texts), bootstrap=bootstrap, records=records, seconds=seconds)
     if as_json:
         click.echo(msgspec.json.encode(found))
@@ -339,6 +350,7 @@ def memory(*, texts: Path | None, records: int, seconds: float, as_json: bool) -
 )
 @click.option("--queries", default=1000, show_default=True, help="Tracked queries, where they are on.")
 @click.option("--only", multiple=True, metavar="WORDS", help="Systems with these words in their name.")
+@_kafka_option
 @json_option
 def bench_trends(
     *,
@@ -347,11 +359,12 @@ def bench_trends(
     minutes: float,
     queries: int,
     only: tuple[str, ...],
+    bootstrap: str | None,
     as_json: bool,
 ) -> None:
     """Labels per second that the trends role counts in a real Redis, beside a bare loop and a naive design.
 
-    Uses KAFKA_BOOTSTRAP, else starts an Apache Kafka of its own (Java and Maven needed), and a Redis.
+    Starts a Redis of its own for each.
     """
     from worker.bench import report
     from worker.bench.texts import read_texts
@@ -359,7 +372,7 @@ def bench_trends(
 
     found = run(
         read_texts(texts),
-        bootstrap=os.environ.get("KAFKA_BOOTSTRAP"),
+        bootstrap=bootstrap,
         records=records,
         minutes=minutes,
         queries=queries,

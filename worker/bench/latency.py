@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from worker.bench.stream import Started, System, kafka, preload, slope, started
+from worker.bench.stream import Started, System, given, kafka, preload, slope, started
 from worker.errors import DependencyError
+from worker.settings import Settings
 
 _WARM_UP_SHARE = 0.2
 """Of the posts of a load, the first ones, that are not counted."""
@@ -68,7 +69,7 @@ def run(
     texts: Sequence[str],
     shares: Sequence[float],
     *,
-    slo_ms: float | None,
+    settings: Settings,
     seconds: float,
     bootstrap: str | None,
     capacity_posts: int,
@@ -78,7 +79,7 @@ def run(
     Args:
         texts: Posts; used again from the beginning where they do not suffice.
         shares: Of the capacity, each a load of its own.
-        slo_ms: The worker's promise; None for a worker without one.
+        settings: Of the worker: its model and its batches, the promise (`batch.slo_ms`) among them.
         seconds: How long each load lasts.
         bootstrap: Kafka to use; None starts one.
         capacity_posts: Posts of the backlog.
@@ -86,21 +87,20 @@ def run(
     Raises:
         DependencyError: The worker or Kafka failed.
     """
-    environment = {} if slo_ms is None else {"MOODSTREAM_BATCH__SLO_MS": str(slo_ms)}
     with (
         kafka(bootstrap, enduring=False) as servers,
         tempfile.TemporaryDirectory(prefix="moodstream-bench-") as logs,
     ):
         topic = f"bench-{time.time_ns()}"
         preload(servers, topic, texts, capacity_posts)
-        system = System("moodstream", ["-m", "worker", "worker"], environment, capacity_posts)
+        system = System("moodstream", ["-m", "worker", "worker"], given(settings), capacity_posts)
         with started(system, servers, topic, Path(logs)) as at:
             capacity = capacity_beside(at, texts, servers, topic, backlog=capacity_posts, seconds=seconds)
             loads = [
                 waits(share, *answered(at, Load(texts, share * capacity, seconds), servers, topic))
                 for share in track(shares, console=Console(stderr=True), description="measuring")
             ]
-    return Found(slo_ms, round(capacity, 1), loads)
+    return Found(settings.batch.slo_ms, round(capacity, 1), loads)
 
 
 def capacity_beside(

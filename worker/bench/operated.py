@@ -12,7 +12,7 @@ from pathlib import Path
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs lack them
 
 from worker.bench.latency import capacity_beside
-from worker.bench.stream import Started, System, kafka, preload, started
+from worker.bench.stream import Started, System, given, kafka, preload, started
 from worker.settings import Settings
 
 PATIENCE_S = 120.0
@@ -46,7 +46,7 @@ def operated(
     """Start one, and measure its capacity.
 
     Args:
-        settings: Of which the promise (`batch.slo_ms`) is the worker's.
+        settings: Of which what is said about the model and its batches is the worker's.
         stocked: Puts models into the folder that it is given, which does not exist yet.
         texts: Posts of the backlog.
         bootstrap: Kafka to use; None starts one.
@@ -62,9 +62,8 @@ def operated(
         store, run_id = Path(folder) / "store", f"bench-{time.time_ns()}"
         stocked(store)
         control = _control_topic(servers, f"{run_id}-control")
-        environment = {"MOODSTREAM_TOPICS__CONTROL": control, "MOODSTREAM_MODEL__STORE": str(store)}
-        if settings.batch.slo_ms is not None:
-            environment["MOODSTREAM_BATCH__SLO_MS"] = str(settings.batch.slo_ms)
+        environment = given(settings)
+        environment |= {"MOODSTREAM_TOPICS__CONTROL": control, "MOODSTREAM_MODEL__STORE": str(store)}
         topic = f"{run_id}-posts"
         preload(servers, topic, texts, capacity_posts)
         system = System("moodstream", ["-m", "worker", "worker"], environment, capacity_posts)

@@ -25,6 +25,7 @@ from rich.progress import track
 
 from worker.bench.bare_peer import RECORDS_PER_COMMIT
 from worker.clock import backoff
+from worker.configuration import environment
 from worker.errors import DependencyError
 from worker.local.kafka import RealKafka
 from worker.local.processes import ChildProcess
@@ -64,15 +65,21 @@ class System:
     """Longest time to measure."""
 
 
-def systems(model: Path, records: int) -> list[System]:
+def given(settings: Settings) -> dict[str, str]:
+    """The environment of a worker under test: of the settings what is said of the model and its batches."""
+    return environment(Settings(model=settings.model, batch=settings.batch))
+
+
+def systems(settings: Settings, records: int) -> list[System]:
     """The competitors; `records` for the fastest, fewer for those that a model slows down."""
+    model = settings.model.path or bundled_model()
     peer = ["{bootstrap}", "{topic}", "{out}", "{group}"]
     worker = ["-m", "worker", "worker"]
     return [
         System("bare confluent loop", ["-m", "worker.bench.bare_peer", *peer], {}, records),
-        System("moodstream, null model", worker, NULL_MODEL, records),
+        System("moodstream, null model", worker, {**given(settings), **NULL_MODEL}, records),
         System("plain Faust, no model", ["-m", "worker.bench.faust_peer", *peer], {}, records // 4),
-        System("moodstream", worker, {}, records // 8),
+        System("moodstream", worker, given(settings), records // 8),
         System(
             "plain Faust, transformers pipeline",
             ["-m", "worker.bench.faust_peer", *peer, str(model)],
@@ -259,11 +266,11 @@ def _batches(building: BatchBuilder, rows: Sequence[list[int]]) -> list[Batch]:
 
 def run(settings: Settings, texts: Sequence[str], *, bootstrap: str | None, records: int) -> dict[str, float]:
     """Posts per second of every system, in the order of `systems`, the model alone first."""
-    model = settings.model.path or bundled_model()
     speeds = {"the model alone": model_alone(settings, texts[:_MODEL_POSTS])}
     with kafka(bootstrap) as servers, tempfile.TemporaryDirectory(prefix="moodstream-bench-") as logs:
         topic = f"bench-{time.time_ns()}"
         preload(servers, topic, texts, records)
-        for system in track(systems(model, records), console=Console(stderr=True), description="measuring"):
+        all_of_them = systems(settings, records)
+        for system in track(all_of_them, console=Console(stderr=True), description="measuring"):
             speeds[system.name] = measure(system, servers, topic, Path(logs))
     return speeds

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
+from worker.configuration import environment
 from worker.demo.http import answers_ok
 from worker.errors import DependencyError
 from worker.local.broker import PARTITIONS, mock_broker
@@ -139,11 +139,6 @@ def demo_settings(given: Settings, *, bootstrap: str, redis_url: str) -> Setting
     )
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """The settings as environment variables, secrets in the clear; what is at its default is left out."""
-    return dict(_variables(settings, ENV_PREFIX))
-
-
 def command(role: str, wanted: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
     """The command line of a role, less every setting that `environ` holds and is not `wanted`.
 
@@ -159,19 +154,6 @@ def command(role: str, wanted: Mapping[str, str], environ: Mapping[str, str]) ->
         "worker",
         role,
     ]
-
-
-def _variables(section: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
-    for name, value in section.model_dump(exclude_defaults=True).items():
-        yield from _variable(f"{prefix}{name.upper()}", value)
-
-
-def _variable(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for part, inner in value.items():
-            yield from _variable(f"{name}__{part.upper()}", inner)
-    else:
-        yield name, value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def _child(closing: ExitStack, name: str, settings: Settings, folder: Path) -> ChildProcess:
