@@ -205,7 +205,7 @@ def swap(
     bootstrap: str | None,
     as_json: bool,
 ) -> None:
-    """How long posts wait while models are promoted under load, one of them damaged; what is lost or double."""
+    """How long posts wait while models are promoted, one of them damaged; what is lost or doubled."""
     from worker.bench.swap import run
     from worker.bench.texts import read_texts
     from worker.model.bundled import bundled_model
