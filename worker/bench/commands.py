@@ -318,9 +318,7 @@ def bench_replay(
 )
 @_kafka_option
 @json_option
-def memory(
-    *, texts: Path | None, records: int, seconds: float, bootstrap: str | None, as_json: bool
-) -> None:
+def memory(*, texts: Path | None, records: int, seconds: float, bootstrap: str | None, as_json: bool) -> None:
     """Resident memory of the roles with nothing to do, and the most of it with a backlog.
 
     Starts a Redis. Linux.
