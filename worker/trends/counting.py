@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
+from itertools import pairwise, repeat
 from operator import attrgetter
 from typing import Annotated, Literal, NamedTuple, Protocol
 
@@ -150,6 +150,8 @@ def decode(records: Iterable[Record], reading: Reading = Reading(), read: ReadLa
     RegistryAwayError: a schema is not known here, and the registry is away.
     """
     found = Decoded([], [], [], [])
+    counted: list[Record] = []
+    labels: list[CountedLabel] = []
     for record in records:
         if record.value is None:
             found.deletions.append(Deletion(record.offset, record.key or b""))
@@ -159,61 +161,59 @@ def decode(records: Iterable[Record], reading: Reading = Reading(), read: ReadLa
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, BadRecordError):
             found.invalid.append(record.offset)
             continue
-        side = _side(label, reading)
-        if side is not None:
-            found.outside.append(Outside(record.offset, side))
-        else:
-            found.events.append(_event(record, label, reading))
+        if label.labelled_at is not None:
+            # Judged by the label alone, so that counting again gives the same.
+            age = (label.labelled_at - label.created_at).total_seconds()
+            if age > reading.late_s or -age > reading.early_s:
+                found.outside.append(Outside(record.offset, "late" if age > 0 else "early"))
+                continue
+        counted.append(record)
+        labels.append(label)
+    found.events.extend(_events(counted, labels, reading))
     return found
 
 
-def _side(label: CountedLabel, reading: Reading) -> Literal["late", "early"] | None:
-    """Judged by the label alone, so that counting again gives the same."""
-    if label.labelled_at is None:
-        return None
-    age = (label.labelled_at - label.created_at).total_seconds()
-    if age > reading.late_s:
-        return "late"
-    return "early" if -age > reading.early_s else None
-
-
-_new = tuple.__new__
-"""Makes a named tuple in less than half of the time that its own call takes."""
-
-
-def _event(record: Record, label: CountedLabel, reading: Reading) -> Event:
-    minute = int(label.created_at.timestamp() // 60)
-    source = label.source if len(label.source) <= MAX_SOURCE else OTHER
-    lang = label.lang or None
-    if lang is not None and len(lang) > MAX_LANG:
-        lang = OTHER
-    author = label.author_id
-    queries: Sequence[str] = ()
-    terms: Sequence[str] = ()
-    if reading.terms or reading.queries is not None:
-        cut = tokens(label.text) if label.text else []
-        if reading.terms:
-            terms = terms_of(cut)
-        if reading.queries is not None:
-            queries = reading.queries.match_tokens(cut, author, label.lang, label.source)
-    slices: Sequence[Slice] = ()
-    if reading.review is not None and label.scores is not _NO_SCORES:
-        slices = reading.review.slices(label)
-    return _new(
-        Event,
-        (
-            record.offset,
-            _new(Cell, (minute, label.label, source)),
-            int(label.score * SCORE_UNITS + 0.5),
-            lang,
-            None if author is None else str(author),
-            queries,
-            terms,
-            label,
-            record.key,
-            slices,
-        ),
+def _events(records: Sequence[Record], labels: Sequence[CountedLabel], reading: Reading) -> Iterator[Event]:
+    """What labels count as, built column by column: a call for each label would take twice the time."""
+    cells = zip(
+        [int(label.created_at.timestamp() // 60) for label in labels],
+        [label.label for label in labels],
+        [label.source if len(label.source) <= MAX_SOURCE else OTHER for label in labels],
+        strict=True,
     )
+    cut: Sequence[list[str]] = ()
+    terms: Iterable[Sequence[str]] = repeat(())
+    queries: Iterable[Sequence[str]] = repeat(())
+    slices: Iterable[Sequence[Slice]] = repeat(())
+    if reading.terms or reading.queries is not None:
+        cut = [tokens(label.text) if label.text else [] for label in labels]
+    if reading.terms:
+        terms = map(terms_of, cut)
+    if reading.queries is not None:
+        match = reading.queries.match_tokens
+        queries = [
+            match(found, label.author_id, label.lang, label.source)
+            for found, label in zip(cut, labels, strict=True)
+        ]
+    if reading.review is not None:
+        of = reading.review.slices
+        slices = [of(label) if label.scores is not _NO_SCORES else () for label in labels]
+    columns = zip(
+        [record.offset for record in records],
+        map(Cell._make, cells),
+        [int(label.score * SCORE_UNITS + 0.5) for label in labels],
+        [
+            (label.lang if len(label.lang) <= MAX_LANG else OTHER) if label.lang else None for label in labels
+        ],
+        [None if label.author_id is None else str(label.author_id) for label in labels],
+        queries,
+        terms,
+        labels,
+        [record.key for record in records],
+        slices,
+        strict=False,  # what nobody looks at has no end
+    )
+    return map(Event._make, columns)
 
 
 _offset = attrgetter("offset")
