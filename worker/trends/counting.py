@@ -202,9 +202,7 @@ def _events(records: Sequence[Record], labels: Sequence[CountedLabel], reading: 
         [record.offset for record in records],
         map(Cell._make, cells),
         [int(label.score * SCORE_UNITS + 0.5) for label in labels],
-        [
-            (label.lang if len(label.lang) <= MAX_LANG else OTHER) if label.lang else None for label in labels
-        ],
+        [(label.lang if len(label.lang) <= MAX_LANG else OTHER) if label.lang else None for label in labels],
         [None if label.author_id is None else str(label.author_id) for label in labels],
         queries,
         terms,
