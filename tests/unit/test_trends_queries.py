@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.clock import ManualClock
+from worker.trends import matcher as matcher_module
+from worker.trends import remembered
 from worker.trends.matcher import Matcher
 from worker.trends.queries import (
     BadQueryNameError,
@@ -21,6 +23,7 @@ from worker.trends.queries import (
     parse,
 )
 from worker.trends.query_syntax import LONGEST, MOST_LEAVES, And, Leaf, Node, Not, Or, holds, leaves
+from worker.trends.text import plain, tokens
 
 
 def _matches(expression: str, text: str = "", **post: str | int) -> bool:
@@ -199,6 +202,60 @@ def test_the_matcher_answers_as_each_query_by_itself(
     there |= {Leaf("text", f" {one} {two} ") for one, two in itertools.pairwise(plain)}
     assert len(found) == len(set(found))
     assert set(found) == {name for name, text in queries.items() if holds(parse(text), there)}
+
+
+_ASKED = [
+    "so",
+    "lon*",
+    "so-lon*",
+    '"so long"',
+    '"long so"',
+    '"x org so"',
+    "น้ำ",
+    '"น้ำ so"',
+    '"so น้ำ"',
+    "日本語*",
+]
+_SAID = [
+    "so",
+    "long",
+    "#so",
+    "@long",
+    "longer",
+    "http://x.org/so",
+    "X.org",
+    "น้ำ",
+    "น้ำแข็ง",
+    "日本語の",
+    "😀",
+    ".",
+]
+
+
+@given(
+    st.lists(st.sampled_from(_ASKED), min_size=1, unique=True),
+    st.lists(st.sampled_from(_SAID), max_size=8).map(" ".join),
+    st.booleans(),
+)
+def test_words_and_phrases_are_found_where_they_stand_in_the_text(
+    asked: list[str], text: str, one_by_one: bool
+) -> None:
+    """Token by token, and with many phrases by the automaton, as by looking for each in the whole text."""
+    patterns = {expression: next(iter(leaves(parse(expression)))).value for expression in asked}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matcher_module, "_FEW", 16 if one_by_one else 0)
+        found = Matcher({expression: expression for expression in asked}).match(text)
+    row = plain(tokens(text))
+    assert set(found) == {expression for expression, pattern in patterns.items() if pattern in row}
+
+
+def test_strangers_words_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered, "_MOST", 100)
+    matcher = Matcher({"q": "joy*"})
+    for number in range(1000):
+        assert matcher.match(f"joy{number} a{number} {'b' * 50}{number}") == ("q",)
+    assert len(matcher._tokens) <= 100
+    assert max(map(len, matcher._tokens)) <= 40
 
 
 def test_strangers_languages_and_sources_fill_no_memory() -> None:

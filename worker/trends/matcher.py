@@ -19,6 +19,9 @@ _MARKS: dict[Kind, str] = {"hashtag": "#", "mention": "@"}
 _MOST_SAID, _LONGEST_SAID = 1000, 100
 """Pairs of language and source that are remembered, and their characters: they are what strangers write."""
 
+_FEW = 16
+"""Phrases that are looked for one by one."""
+
 _Test = Callable[[AbstractSet[int]], bool]
 """Whether an expression holds where leaves of these numbers were found."""
 
@@ -37,7 +40,7 @@ class _OfToken(NamedTuple):
 
     numbers: frozenset[int]
     """Of the leaves that it has by itself."""
-    phrases: tuple[tuple[str, int], ...]
+    phrases: frozenset[tuple[str, int]]
     """Patterns that go on in the next token, and the numbers of their leaves."""
 
 
@@ -46,9 +49,10 @@ class Matcher:
 
     An Aho-Corasick automaton (Aho and Corasick 1975) finds the words and beginnings of all queries in a
     token, and a second one the first words of their phrases; what they find is remembered by token, so that
-    mostly each token is only looked up. Authors, languages and sources are looked up too. Each query has a
-    few leaves one of which must be there for it to hold (`_needed`); only queries of which such a leaf was
-    found are evaluated. Leaves are numbered, because most of the time goes into looking them up.
+    mostly each token is only looked up. Phrases that are begun are looked for in the whole text. Authors,
+    languages and sources are looked up too. Each query has a few leaves one of which must be there for it to
+    hold (`_needed`); only queries of which such a leaf was found are evaluated. Leaves are numbered, because
+    most of the time goes into looking them up.
     """
 
     def __init__(self, queries: Mapping[str, str]) -> None:
@@ -72,6 +76,7 @@ class Matcher:
             else:
                 heads.setdefault(head, []).append((value, number))
         self._inside, self._heads = _automaton(inside), _automaton(heads)
+        self._phrases = _automaton({value: number for those in heads.values() for value, number in those})
         self._marked = {
             mark + value: number
             for kind, mark in _MARKS.items()
@@ -128,13 +133,16 @@ class Matcher:
     ) -> set[int]:
         """The numbers of the leaves that a post has."""
         there = set(self._said_of(lang, source))
-        row = ""
+        begun: set[tuple[str, int]] = set()
         for of_token in filter(None, map(self._tokens.__getitem__, found)):
             there |= of_token.numbers
-            for pattern, number in of_token.phrases:
-                row = row or plain(found)
-                if pattern in row:
-                    there.add(number)
+            begun |= of_token.phrases
+        if begun:
+            row = plain(found)
+            if len(begun) <= _FEW:
+                there.update([number for pattern, number in begun if pattern in row])
+            else:  # so that no text takes longer than its length allows
+                there.update([number for _, number in self._phrases.iter(row)])
         authors = self._numbers["author"]
         if authors and author_id is not None:
             there.update(_known([folded(str(author_id))], authors))
@@ -147,8 +155,8 @@ class Matcher:
         marked = self._marked.get(token)
         if marked is not None:
             numbers.add(marked)
-        phrases = [phrase for _, those in self._heads.iter(row) for phrase in those]
-        return _OfToken(frozenset(numbers), tuple(phrases)) if numbers or phrases else None
+        phrases = frozenset(phrase for _, those in self._heads.iter(row) for phrase in those)
+        return _OfToken(frozenset(numbers), phrases) if numbers or phrases else None
 
     def _said_of(self, lang: str | None, source: str | None) -> Sequence[int]:
         """The numbers of the leaves that a language and a source have: of a few pairs, mostly."""
