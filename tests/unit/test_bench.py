@@ -14,7 +14,7 @@ from worker.bench.cpu_peers import measure
 from worker.bench.labels import labels, queries
 from worker.bench.latency import throughput, waits
 from worker.bench.picture import throughput_svg
-from worker.bench.stream import given, systems
+from worker.bench.stream import systems, worker_environment
 from worker.cli import cli
 from worker.configuration import load
 from worker.errors import ConfigurationError, DependencyError
@@ -28,7 +28,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 def test_a_worker_under_test_has_the_model_and_batches_that_were_asked_for() -> None:
     settings = load({"model.streams": "1", "batch.slo_ms": "100", "kafka.bootstrap_servers": "far:1"}, {})
     asked = {"MOODSTREAM_MODEL__STREAMS": "1", "MOODSTREAM_BATCH__SLO_MS": "100.0"}
-    assert given(settings) == asked
+    assert worker_environment(settings) == asked
     workers = [system for system in systems(settings, 1000) if "moodstream" in system.name]
     assert len(workers) == 2
     for worker in workers:

@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 import msgspec
 from rich.console import Console
 
 from worker.bench.capacity import Costs
+from worker.bench.operated_commands import shadow, swap
+from worker.bench.options import kafka_option, texts_option
 from worker.options import json_option, set_option
 from worker.settings import Settings
-
-FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
-
-_texts_option = click.option(
-    "--texts", type=click.Path(exists=True, path_type=Path), help="Posts, one a line; else the demo's."
-)
-_kafka_option = click.option(
-    "--bootstrap",
-    envvar="KAFKA_BOOTSTRAP",
-    show_envvar=True,
-    metavar="HOST:PORT,...",
-    help="A Kafka to use; else one is started (Java and Maven needed).",
-)
-_slo_option = click.option("--slo-ms", metavar="MS", help="The worker's promise.")
-_backlog_option = click.option(
-    "--backlog", default=15_000, show_default=True, help="Posts to measure the capacity with."
-)
-
-
-def _load_option(default: float, why: str = "") -> Callable[[FC], FC]:
-    return click.option(
-        "--load",
-        "share",
-        type=click.FloatRange(min=0, max=2, min_open=True),
-        default=default,
-        show_default=True,
-        help=f"Share of the worker's capacity that is sent{why}.",
-    )
-
-
-def _tell(found: msgspec.Struct, *, as_json: bool) -> None:
-    line = msgspec.json.encode(found)
-    click.echo(line if as_json else msgspec.json.format(line, indent=2))
 
 
 @click.group()
@@ -53,12 +20,16 @@ def bench() -> None:
     """Measure this product and its peers in the same run."""
 
 
+bench.add_command(swap)
+bench.add_command(shadow)
+
+
 @bench.command()
-@_texts_option
+@texts_option
 @click.option(
     "--records", default=400_000, show_default=True, help="Posts preloaded for the fastest systems."
 )
-@_kafka_option
+@kafka_option
 @json_option
 @set_option
 def stream(
@@ -80,7 +51,7 @@ def stream(
 
 
 @bench.command()
-@_texts_option
+@texts_option
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.1),
@@ -131,7 +102,7 @@ def cpu(
 
 
 @bench.command()
-@_texts_option
+@texts_option
 @click.option(
     "--slo-ms", metavar="MS", help="The worker's promise; without it batches are as large as allowed."
 )
@@ -152,7 +123,7 @@ def cpu(
     help="How long each load lasts.",
 )
 @click.option("--backlog", default=30_000, show_default=True, help="Posts to measure the capacity with.")
-@_kafka_option
+@kafka_option
 @json_option
 @set_option
 def latency(
@@ -184,89 +155,8 @@ def latency(
         Console().print(report.waits_table(found))
 
 
-@bench.command()
-@_texts_option
-@_slo_option
-@_load_option(0.8)
-@click.option("--seconds", type=click.FloatRange(min=5), default=300.0, show_default=True, help="How long.")
-@click.option("--promotions", type=click.IntRange(min=3), default=20, show_default=True, help="How many.")
-@_backlog_option
-@_kafka_option
-@json_option
-@set_option
-def swap(
-    *,
-    settings: Settings,
-    texts: Path | None,
-    share: float,
-    seconds: float,
-    promotions: int,
-    backlog: int,
-    bootstrap: str | None,
-    as_json: bool,
-) -> None:
-    """How long posts wait while models are promoted, one of them damaged; what is lost or doubled."""
-    from worker.bench.swap import run
-    from worker.bench.texts import read_texts
-    from worker.model.bundled import bundled_model
-
-    found = run(
-        settings,
-        settings.model.path or bundled_model(),
-        read_texts(texts),
-        share=share,
-        seconds=seconds,
-        promotions=promotions,
-        bootstrap=bootstrap,
-        capacity_posts=backlog,
-    )
-    _tell(found, as_json=as_json)
-
-
-@bench.command()
-@_texts_option
-@_slo_option
-@_load_option(0.4, ": with a shadow on every post the work doubles")
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=2),
-    default=60.0,
-    show_default=True,
-    help="Without, and with it.",
-)
-@_backlog_option
-@_kafka_option
-@json_option
-@set_option
-def shadow(
-    *,
-    settings: Settings,
-    texts: Path | None,
-    share: float,
-    seconds: float,
-    backlog: int,
-    bootstrap: str | None,
-    as_json: bool,
-) -> None:
-    """How long posts wait beside a shadow on every post, and whether what it is said to answer is right."""
-    from worker.bench.shadow import run
-    from worker.bench.texts import read_texts
-    from worker.model.bundled import bundled_model
-
-    found = run(
-        settings,
-        settings.model.path or bundled_model(),
-        read_texts(texts),
-        share=share,
-        seconds=seconds,
-        bootstrap=bootstrap,
-        capacity_posts=backlog,
-    )
-    _tell(found, as_json=as_json)
-
-
 @bench.command("replay")
-@_texts_option
+@texts_option
 @click.option("--records", default=50_000, show_default=True, help="Posts in the topic.")
 @click.option(
     "--seconds",
@@ -275,7 +165,7 @@ def shadow(
     show_default=True,
     help="To measure the classifier alone for, before and after.",
 )
-@_kafka_option
+@kafka_option
 @json_option
 @set_option
 def bench_replay(
@@ -307,7 +197,7 @@ def bench_replay(
 
 
 @bench.command()
-@_texts_option
+@texts_option
 @click.option("--records", default=1_000_000, show_default=True, help="Posts of the backlog.")
 @click.option(
     "--seconds",
@@ -316,7 +206,7 @@ def bench_replay(
     show_default=True,
     help="How long the worker with a model is watched.",
 )
-@_kafka_option
+@kafka_option
 @json_option
 def memory(*, texts: Path | None, records: int, seconds: float, bootstrap: str | None, as_json: bool) -> None:
     """Resident memory of the roles with nothing to do, and the most of it with a backlog.
@@ -335,7 +225,7 @@ def memory(*, texts: Path | None, records: int, seconds: float, bootstrap: str |
 
 
 @bench.command("trends")
-@_texts_option
+@texts_option
 @click.option(
     "--records", default=1_000_000, show_default=True, help="Labels without text; half as many with text."
 )
@@ -348,7 +238,7 @@ def memory(*, texts: Path | None, records: int, seconds: float, bootstrap: str |
 )
 @click.option("--queries", default=1000, show_default=True, help="Tracked queries, where they are on.")
 @click.option("--only", multiple=True, metavar="WORDS", help="Systems with these words in their name.")
-@_kafka_option
+@kafka_option
 @json_option
 def bench_trends(
     *,
@@ -437,7 +327,7 @@ def plan(
 
 
 @bench.command()
-@_texts_option
+@texts_option
 @click.option("--labels", default=200_000, show_default=True, help="Labels of two weeks.")
 @click.option("--queries", default=100, show_default=True, help="Tracked queries.")
 @click.option("--asked", default=500, show_default=True, help="How often each kind of question is asked.")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from worker.bench.stream import Started, System, given, kafka, preload, slope, started
+from worker.bench.stream import Started, System, kafka, preload, slope, started, worker_environment
 from worker.errors import DependencyError
 from worker.settings import Settings
 
@@ -93,7 +93,9 @@ def run(
     ):
         topic = f"bench-{time.time_ns()}"
         preload(servers, topic, texts, capacity_posts)
-        system = System("moodstream", ["-m", "worker", "worker"], given(settings), capacity_posts)
+        system = System(
+            "moodstream", ["-m", "worker", "worker"], worker_environment(settings), capacity_posts
+        )
         with started(system, servers, topic, Path(logs)) as at:
             capacity = capacity_beside(at, texts, servers, topic, backlog=capacity_posts, seconds=seconds)
             loads = [

@@ -12,7 +12,7 @@ from pathlib import Path
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs lack them
 
 from worker.bench.latency import capacity_beside
-from worker.bench.stream import Started, System, given, kafka, preload, started
+from worker.bench.stream import Started, System, kafka, preload, started, worker_environment
 from worker.settings import Settings
 
 PATIENCE_S = 120.0
@@ -62,7 +62,7 @@ def operated(
         store, run_id = Path(folder) / "store", f"bench-{time.time_ns()}"
         stocked(store)
         control = _control_topic(servers, f"{run_id}-control")
-        environment = given(settings)
+        environment = worker_environment(settings)
         environment |= {"MOODSTREAM_TOPICS__CONTROL": control, "MOODSTREAM_MODEL__STORE": str(store)}
         topic = f"{run_id}-posts"
         preload(servers, topic, texts, capacity_posts)

@@ -65,7 +65,7 @@ class System:
     """Longest time to measure."""
 
 
-def given(settings: Settings) -> dict[str, str]:
+def worker_environment(settings: Settings) -> dict[str, str]:
     """The environment of a worker under test: of the settings what is said of the model and its batches."""
     return environment(Settings(model=settings.model, batch=settings.batch))
 
@@ -77,9 +77,9 @@ def systems(settings: Settings, records: int) -> list[System]:
     worker = ["-m", "worker", "worker"]
     return [
         System("bare confluent loop", ["-m", "worker.bench.bare_peer", *peer], {}, records),
-        System("moodstream, null model", worker, {**given(settings), **NULL_MODEL}, records),
+        System("moodstream, null model", worker, {**worker_environment(settings), **NULL_MODEL}, records),
         System("plain Faust, no model", ["-m", "worker.bench.faust_peer", *peer], {}, records // 4),
-        System("moodstream", worker, given(settings), records // 8),
+        System("moodstream", worker, worker_environment(settings), records // 8),
         System(
             "plain Faust, transformers pipeline",
             ["-m", "worker.bench.faust_peer", *peer, str(model)],

@@ -128,7 +128,7 @@ class TopicSettings(Section):
         return (*self.inputs, *outputs)
 
     @property
-    def redriven(self) -> tuple[str, ...]:
+    def redrivable(self) -> tuple[str, ...]:
         """Topics whose bad records become dead letters, which may be put back there; never any other."""
         return (*self.inputs, self.corrections)
 

@@ -85,7 +85,7 @@ def _redrive(settings: Settings) -> tuple[Acl, ...]:
     topics, group = settings.topics, f"{settings.worker.group_id}-redrive"
     return (
         Acl("Read", "topic", (topics.dead_letters,)),
-        Acl("Write", "topic", (*topics.redriven, topics.dead_letters)),
+        Acl("Write", "topic", (*topics.redrivable, topics.dead_letters)),
         Acl("Read", "group", (group,)),
         Acl("Write", "transactional-id", (f"{group}-{topics.dead_letters}",)),
     )

@@ -76,12 +76,12 @@ def redrive(
     clock = clock or SystemClock()
     topics, group = settings.topics, f"{settings.worker.group_id}-redrive"
     with LogReader(settings.kafka, topics.dead_letters, group, wait_s=wait_s, clock=clock) as reader:
-        there = {name: reader.topics[name] for name in topics.redriven if name in reader.topics}
+        there = {name: reader.topics[name] for name in topics.redrivable if name in reader.topics}
         rules = Rules(there, topics.max_message_bytes, order.max_redrives)
         # One name for all redrives of a topic, so that a second one fences the first.
         sender = None if order.dry_run else PatientPublisher(
             settings, group, topics.dead_letters,
-            outputs=(*topics.redriven, topics.dead_letters), own=reader.group,
+            outputs=(*topics.redrivable, topics.dead_letters), own=reader.group,
             wait_s=wait_s, clock=clock,
         )  # fmt: skip
         if sender is not None:
