@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message
 
 from tests.chaos.check import Cell, DeadLetter, Input, Label, Read, Tombstone
 from tests.chaos.traffic import NUMBER
-from tests.support.kafka import read_all
+from tests.support.kafka import KafkaUnderTest, read_all
 from worker.settings import Settings
 from worker.trends.keys import Keys
 from worker.trends.redis_store import RedisTrendStore, connected
@@ -43,22 +43,8 @@ _label = msgspec.json.Decoder(LabelMessage).decode
 
 def drained(settings: Settings, group: str) -> bool:
     """Whether the workers' group has committed all that is in the input topics."""
-    behind = Consumer(
-        {
-            "bootstrap.servers": settings.kafka.bootstrap_servers,
-            "group.id": group,
-            "enable.auto.commit": False,
-        }
-    )
-    try:
-        for topic in settings.topics.inputs:
-            partitions = [TopicPartition(topic, number) for number in range(settings.topics.partitions)]
-            for found in behind.committed(partitions, 10):
-                if found.offset < behind.get_watermark_offsets(found, timeout=10)[1]:
-                    return False
-    finally:
-        behind.close()
-    return True
+    kafka = KafkaUnderTest(settings.kafka.bootstrap_servers)
+    return all(kafka.all_committed(group, topic) for topic in settings.topics.inputs)
 
 
 def read_everything(settings: Settings, sent: int, within_s: float) -> Read:

@@ -52,14 +52,28 @@ class KafkaUnderTest:
         return read_all(self.bootstrap, topic, **config)
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
-        """The offset that a group has committed of each partition; below 0 where none."""
-        probe = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group})
+        """The offset that a group has committed of each partition; below 0 where none.
+
+        A transaction that somebody killed has left open says nothing yet, and is not waited for.
+        """
+        probe = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": group,
+                "isolation.level": "read_uncommitted",  # else the client asks for stable offsets alone
+            }
+        )
         try:
             numbers = high_watermarks(self.bootstrap, topic)
             found = probe.committed([TopicPartition(topic, number) for number in numbers], timeout=10)
             return {place.partition: place.offset for place in found}
         finally:
             probe.close()
+
+    def all_committed(self, group: str, topic: str) -> bool:
+        """Whether a group has committed all that is in a topic now."""
+        ends, stand = high_watermarks(self.bootstrap, topic), self.committed(group, topic)
+        return all(stand[number] >= end for number, end in ends.items() if end > 0)
 
 
 def unique(prefix: str = "test") -> str:

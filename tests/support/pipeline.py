@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.support.kafka import KafkaUnderTest, high_watermarks, unique
+from tests.support.kafka import KafkaUnderTest, unique
 from tests.support.roles import RoleProcess
 from worker.local.redis import RealRedis
 from worker.types import Label
@@ -45,9 +45,7 @@ class Pipeline:
 
     def caught_up(self) -> bool:
         """Whether the worker has committed every input: there is an outcome of each, then."""
-        ends = high_watermarks(self.kafka.bootstrap, self.input)
-        stand = self.kafka.committed(self.environment["MOODSTREAM_WORKER__GROUP_ID"], self.input)
-        return all(stand[number] >= end for number, end in ends.items() if end > 0)
+        return self.kafka.all_committed(self.environment["MOODSTREAM_WORKER__GROUP_ID"], self.input)
 
     def outcomes(self) -> tuple[list[Label], list[str]]:
         """Every committed label, and the input of every committed dead letter."""
