@@ -11,7 +11,7 @@ import msgspec
 from worker.model import artifact as artifacts
 from worker.model.bundled import bundled_model
 
-_SERVED = ("config.json", "tokenizer.json", "openvino.xml", "openvino.bin")
+_SERVED = ("config.json", "tokenizer.json", "model.safetensors", "openvino.xml", "openvino.bin")
 
 
 def variant(folder: Path, **changes: Any) -> Path:

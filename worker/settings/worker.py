@@ -62,10 +62,10 @@ class ModelSettings(Section):
     path: Path | None = Field(
         default=None, description="Folder of the artefact; the bundled model where not given."
     )
-    backend: Literal["auto", "openvino", "torch", "null"] = Field(
+    backend: Literal["auto", "native", "openvino", "torch", "null"] = Field(
         default="auto",
-        description="auto: torch where a CUDA GPU is, else openvino (int8 on the CPU). "
-        "null answers without a model, for measuring everything else.",
+        description="auto: torch where a CUDA GPU is; else native, our own int8 forward pass, where it knows "
+        "machine and network; else openvino. null answers without a model, for measuring everything else.",
     )
     store: Path | None = Field(
         default=None,

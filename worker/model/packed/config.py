@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, Literal
-
-import torch
-import torch.nn.functional as F  # noqa: N812 # Its name everywhere.
 
 Family = Literal["bert", "distilbert", "roberta"]
 """Networks that differ in names and heads only. MiniLM is a small `bert`."""
 
-Activation = Callable[[torch.Tensor], torch.Tensor]
-
-_tanh_gelu = partial(F.gelu, approximate="tanh")
-ACTIVATIONS: Final[Mapping[str, Activation]] = MappingProxyType(
-    {"gelu": F.gelu, "gelu_new": _tanh_gelu, "gelu_pytorch_tanh": _tanh_gelu, "relu": F.relu}
-)
+ACTIVATIONS: Final = frozenset({"gelu", "gelu_new", "gelu_pytorch_tanh", "relu"})
 """By transformers' name (`transformers.activations.ACT2FN`); its "gelu" is the exact one, with erf."""
 
 _DISTILBERT_KEYS = {
@@ -61,7 +51,7 @@ class EncoderConfig:
     eps: float
     """Of every LayerNorm."""
     activation: str
-    """A key of `ACTIVATIONS`."""
+    """One of `ACTIVATIONS`."""
 
     @property
     def max_length(self) -> int:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 # Its name everywhere.
 
 from worker.model.packed import plain
-from worker.model.packed.config import ACTIVATIONS, EncoderConfig
+from worker.model.packed.config import EncoderConfig
 from worker.model.packed.layout import Packed
 from worker.model.packed.weights import Embedding, Layer, Linear, Norm, Weights
 
@@ -74,7 +74,7 @@ class Encoder:
         self._heads = config.heads
         self._width = config.width
         self._eps = config.eps
-        self._activation = ACTIVATIONS[config.activation]
+        self._activation = plain.ACTIVATIONS[config.activation]
         # DistilBERT's classifier has a ReLU where the others have tanh.
         self._squash = torch.relu if config.family == "distilbert" else torch.tanh
         self._weights = weights

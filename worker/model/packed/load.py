@@ -90,7 +90,7 @@ def load(
 class _Network(NamedTuple):
     config: EncoderConfig
     weights: Weights
-    """In float32 on the CPU."""
+    """As read."""
     max_length: int
 
     def model(self, slots: Sequence[Slot], limit: Size) -> PackedModel:
@@ -104,7 +104,8 @@ class _Network(NamedTuple):
 
 
 def _on_cpu(network: _Network, options: Options) -> PackedModel:
-    encoder = Encoder(network.config, network.weights, first_only=options.first_only)
+    weights = network.weights.to(torch.device("cpu"), torch.float32)
+    encoder = Encoder(network.config, weights, first_only=options.first_only)
     return network.model([CpuSlot(encoder)], LIMIT)
 
 

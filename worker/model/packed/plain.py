@@ -6,12 +6,22 @@ so all of it can be captured in a CUDA graph too.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Final
+
 import torch
 import torch.nn.functional as F  # noqa: N812 # Its name everywhere.
 
 from worker.model.packed.layout import Packed
 from worker.model.packed.weights import Embedding, Norm
 
+_tanh_gelu = partial(F.gelu, approximate="tanh")
+ACTIVATIONS: Final[Mapping[str, Callable[[torch.Tensor], torch.Tensor]]] = MappingProxyType(
+    {"gelu": F.gelu, "gelu_new": _tanh_gelu, "gelu_pytorch_tanh": _tanh_gelu, "relu": F.relu}
+)
+"""Each of `worker.model.packed.config.ACTIVATIONS`."""
 _TILE = 128
 """Queries that share one window of keys."""
 

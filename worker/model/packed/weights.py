@@ -6,38 +6,45 @@ which every token of a classifier has, is added to each position.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-import torch
-from safetensors import safe_open
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import deserialize, safe_open
 
 from worker.model.packed.config import EncoderConfig, Family, UnsupportedModelError
+
+if TYPE_CHECKING:
+    import torch
+
+Tensor: TypeAlias = Any
+"""numpy's, in float32, as read; PyTorch's once it was moved to a device (`Weights.to`)."""
 
 
 class Linear(NamedTuple):
     """y = x @ weight.T + bias."""
 
-    weight: torch.Tensor
+    weight: Tensor
     """(out, in)"""
-    bias: torch.Tensor
+    bias: Tensor
     """(out,)"""
 
 
 class Norm(NamedTuple):
     """Scale and shift of a LayerNorm, both (H,)."""
 
-    weight: torch.Tensor
-    bias: torch.Tensor
+    weight: Tensor
+    bias: Tensor
 
 
 class Embedding(NamedTuple):
     """Tables of words (vocabulary, H) and positions (max_length, H), and the norm of their sum."""
 
-    words: torch.Tensor
-    positions: torch.Tensor
+    words: Tensor
+    positions: Tensor
     norm: Norm
 
 
@@ -76,20 +83,21 @@ class Weights:
     @property
     def outputs(self) -> int:
         """How many logits a row has."""
-        return self.head.final.weight.shape[0]
+        return int(self.head.final.weight.shape[0])
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Weights:
-        """The same on a device in a precision."""
+        """The same as PyTorch's, on a device in a precision."""
+        import torch
 
-        def moved(tensor: torch.Tensor) -> torch.Tensor:
-            return tensor.to(device=device, dtype=dtype).contiguous()
+        def moved(tensor: Tensor) -> torch.Tensor:
+            return torch.as_tensor(tensor).to(device=device, dtype=dtype).contiguous()
 
         return Weights(*(map_tensors(part, moved) for part in (self.embedding, self.layers, self.head)))
 
 
-def map_tensors(node: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+def map_tensors(node: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """The same nest of tuples with every tensor changed, and all else as it is."""
-    if isinstance(node, torch.Tensor):
+    if hasattr(node, "shape"):
         return change(node)
     if not isinstance(node, tuple):
         return node
@@ -155,19 +163,18 @@ class _Checkpoint:
     """Reads tensors by name, checks their shapes, and remembers what has been read."""
 
     def __init__(self, path: Path) -> None:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            self._tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # No mapping.
+        self._tensors = _read(path)
 
-    def take(self, name: str, *shape: int | None) -> torch.Tensor:
+    def take(self, name: str, *shape: int | None) -> NDArray[np.float32]:
         """The tensor as float32; None in `shape` is any length."""
         tensor = self._tensors.pop(name, None)
         if tensor is None:
             raise UnsupportedModelError(f"the weights lack {name}")
-        if len(shape) != tensor.dim() or any(
+        if len(shape) != tensor.ndim or any(
             want not in (None, have) for want, have in zip(shape, tensor.shape, strict=True)
         ):
-            raise UnsupportedModelError(f"{name} has shape {tuple(tensor.shape)}, not {shape}")
-        return tensor.to(torch.float32)
+            raise UnsupportedModelError(f"{name} has shape {tensor.shape}, not {shape}")
+        return tensor.astype(np.float32, copy=False)
 
     def linear(self, name: str, out: int | None, width: int) -> Linear:
         weight = self.take(f"{name}.weight", out, width)
@@ -185,8 +192,28 @@ class _Checkpoint:
             )
 
 
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    """Every tensor of a safetensors file."""
+    with safe_open(path, framework="np") as file:
+        names = list(file.keys())
+        if not any(file.get_slice(name).get_dtype() == "BF16" for name in names):
+            return {name: file.get_tensor(name) for name in names}
+    return {name: _array(**told) for name, told in deserialize(path.read_bytes())}  # type: ignore[no-untyped-call]
+
+
+def _array(dtype: str, shape: Sequence[int], data: bytes) -> NDArray[Any]:
+    """As numpy, which has no bfloat16: that is the upper half of a float32."""
+    if dtype == "BF16":
+        wide = np.frombuffer(data, dtype=np.uint16).astype(np.uint32) << 16
+        return wide.view(np.float32).reshape(shape)
+    kinds = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32}
+    if dtype not in kinds:
+        raise UnsupportedModelError(f"its weights hold {dtype}")
+    return np.frombuffer(data, dtype=kinds[dtype]).reshape(shape)
+
+
 def read_weights(path: Path, config: EncoderConfig) -> Weights:
-    """The weights of a sequence classifier, in float32 on the CPU.
+    """The weights of a sequence classifier, as numpy's in float32.
 
     Raises:
         UnsupportedModelError: A tensor is missing, has another shape, or is not known to this forward.
@@ -217,7 +244,9 @@ def _read_layer(file: _Checkpoint, names: _Names, config: EncoderConfig, number:
     prefix, width, inner = names.layer.format(number), config.width, config.inner
     parts = [file.linear(f"{prefix}.{name}", width, width) for name in (names.query, names.key, names.value)]
     return Layer(
-        qkv=Linear(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])),
+        qkv=Linear(
+            np.concatenate([part.weight for part in parts]), np.concatenate([part.bias for part in parts])
+        ),
         out=file.linear(f"{prefix}.{names.out}", width, width),
         attention_norm=file.norm(f"{prefix}.{names.attention_norm}", width),
         up=file.linear(f"{prefix}.{names.up}", inner, width),

@@ -1,0 +1,67 @@
+"""Compiles the model's forward pass for CPUs into the wheel: `worker/model/native/*.so`.
+
+With the machine's own compiler (CC, cc, gcc or clang), and with Zig's where it has none. On other systems
+than Linux on x86-64 nothing is compiled, and OpenVINO serves there.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+_FOLDER = Path("worker/model/native")
+_ALWAYS = (
+    *("-O3", "-std=c11", "-shared", "-fPIC", "-fno-math-errno"),
+    "-ffp-contract=off",  # else each compiler fuses what it likes, and answers differ in their last bits
+    *("-mavx2", "-mfma", "-mf16c"),
+)
+_VARIANTS = {
+    "avx2": (),
+    "avx512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"),
+}
+"""As `worker.model.native.library` knows them."""
+
+
+class NativeHook(BuildHookInterface):
+    """Called by hatchling for wheels, editable ones too."""
+
+    def dependencies(self) -> list[str]:
+        return [] if not _wanted() or _own_compiler() else ["ziglang>=0.14"]
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if not _wanted():
+            return
+        compiler = _own_compiler() or [sys.executable, "-m", "ziglang", "cc"]
+        folder = Path(self.root) / _FOLDER
+        for name, flags in _VARIANTS.items():
+            made = folder / f"{name}.so"
+            unfinished = folder / f".{name}.{os.getpid()}.so"
+            command = [*compiler, *_ALWAYS, *flags, "-o", str(unfinished), str(folder / "encoder.c")]
+            try:
+                subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+                unfinished.replace(made)  # at once: a worker that runs keeps the old one
+            except subprocess.CalledProcessError as failed:
+                unfinished.unlink(missing_ok=True)
+                made.unlink(missing_ok=True)
+                self.app.display_warning(f"{made.name} is left out, OpenVINO serves: {failed.stderr}")
+        build_data["artifacts"].append(f"/{_FOLDER}/*.so")
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+
+def _wanted() -> bool:
+    return sys.platform == "linux" and platform.machine() in ("x86_64", "AMD64")
+
+
+def _own_compiler() -> list[str] | None:
+    named = os.environ.get("CC", "").split()
+    if named:
+        return named
+    return next(([path] for path in map(shutil.which, ("cc", "gcc", "clang")) if path), None)

@@ -1,0 +1,98 @@
+/* Sixteen numbers in single precision at a time, the same on every machine: one register of AVX-512 or two of AVX2.
+ *
+ * Both round alike (every multiply-add is fused, nothing else is), so that a post gets the same logits, to the bit,
+ * wherever it is labelled. */
+
+#ifndef MOODSTREAM_LANES_H
+#define MOODSTREAM_LANES_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#define LANES 16
+
+#ifdef __AVX512F__
+
+typedef __m512 lanes;
+
+static inline lanes all(float x) { return _mm512_set1_ps(x); }
+static inline lanes load(const float *from) { return _mm512_loadu_ps(from); }
+static inline void store(float *to, lanes x) { _mm512_storeu_ps(to, x); }
+static inline lanes add(lanes a, lanes b) { return _mm512_add_ps(a, b); }
+static inline lanes sub(lanes a, lanes b) { return _mm512_sub_ps(a, b); }
+static inline lanes mul(lanes a, lanes b) { return _mm512_mul_ps(a, b); }
+static inline lanes quotient(lanes a, lanes b) { return _mm512_div_ps(a, b); }
+static inline lanes fused(lanes a, lanes b, lanes c) { return _mm512_fmadd_ps(a, b, c); }
+static inline lanes larger(lanes a, lanes b) { return _mm512_max_ps(a, b); }
+static inline lanes smaller(lanes a, lanes b) { return _mm512_min_ps(a, b); }
+static inline lanes whole(lanes x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+/* 2^n of whole numbers n from -126 to 127. */
+static inline lanes power_of_two(lanes n) {
+    __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+}
+static inline lanes from_halves(const uint16_t *from) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
+}
+static inline lanes from_int(const int32_t *from) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(from)); }
+/* Rounded to nearest; each from 0 to 255. */
+static inline void store_bytes(uint8_t *to, lanes x) {
+    _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
+}
+static inline __m256 low(lanes x) { return _mm512_castps512_ps256(x); }
+static inline __m256 high(lanes x) { return _mm512_extractf32x8_ps(x, 1); }
+
+#else
+
+typedef struct { __m256 a, b; } lanes;
+
+#define BOTH(f, x, y) ((lanes){f((x).a, (y).a), f((x).b, (y).b)})
+static inline lanes all(float x) { return (lanes){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+static inline lanes load(const float *from) { return (lanes){_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)}; }
+static inline void store(float *to, lanes x) { _mm256_storeu_ps(to, x.a); _mm256_storeu_ps(to + 8, x.b); }
+static inline lanes add(lanes x, lanes y) { return BOTH(_mm256_add_ps, x, y); }
+static inline lanes sub(lanes x, lanes y) { return BOTH(_mm256_sub_ps, x, y); }
+static inline lanes mul(lanes x, lanes y) { return BOTH(_mm256_mul_ps, x, y); }
+static inline lanes quotient(lanes x, lanes y) { return BOTH(_mm256_div_ps, x, y); }
+static inline lanes fused(lanes x, lanes y, lanes z) {
+    return (lanes){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
+static inline lanes larger(lanes x, lanes y) { return BOTH(_mm256_max_ps, x, y); }
+static inline lanes smaller(lanes x, lanes y) { return BOTH(_mm256_min_ps, x, y); }
+#define NEAREST(x) _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+static inline lanes whole(lanes x) { return (lanes){NEAREST(x.a), NEAREST(x.b)}; }
+static inline __m256 power_of_two_8(__m256 n) {
+    __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+}
+static inline lanes power_of_two(lanes n) { return (lanes){power_of_two_8(n.a), power_of_two_8(n.b)}; }
+static inline lanes from_halves(const uint16_t *from) {
+    const __m128i *halves = (const __m128i *)from;
+    return (lanes){_mm256_cvtph_ps(_mm_loadu_si128(halves)), _mm256_cvtph_ps(_mm_loadu_si128(halves + 1))};
+}
+static inline lanes from_int(const int32_t *from) {
+    const __m256i *ints = (const __m256i *)from;
+    return (lanes){_mm256_cvtepi32_ps(_mm256_loadu_si256(ints)), _mm256_cvtepi32_ps(_mm256_loadu_si256(ints + 1))};
+}
+static inline void store_bytes(uint8_t *to, lanes x) {
+    __m256i words = _mm256_packus_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)); /* 0-3 8-11 4-7 12-15 */
+    words = _mm256_permute4x64_epi64(words, _MM_SHUFFLE(3, 1, 2, 0));
+    _mm_storeu_si128((__m128i *)to, _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+}
+static inline __m256 low(lanes x) { return x.a; }
+static inline __m256 high(lanes x) { return x.b; }
+
+#endif
+
+#define FOLDED(name, eight, four, one)                                              \
+    static inline float name(lanes x) {                                             \
+        __m256 y = eight(low(x), high(x));                                          \
+        __m128 z = four(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));    \
+        z = four(z, _mm_movehl_ps(z, z));                                           \
+        return _mm_cvtss_f32(one(z, _mm_shuffle_ps(z, z, 1)));                      \
+    }
+FOLDED(sum, _mm256_add_ps, _mm_add_ps, _mm_add_ss)
+FOLDED(largest, _mm256_max_ps, _mm_max_ps, _mm_max_ss)
+FOLDED(smallest, _mm256_min_ps, _mm_min_ps, _mm_min_ss)
+
+#endif

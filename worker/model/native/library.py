@@ -1,0 +1,69 @@
+"""The compiled forward pass that this processor can run, if there is one."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_HERE: Final = Path(__file__).parent
+_CPUINFO: Final = Path("/proc/cpuinfo")
+
+
+class Variant(NamedTuple):
+    """One library: the same answers, to the bit, by other instructions."""
+
+    name: str
+    """Of its file, without `.so`."""
+    needs: frozenset[str]
+    """Flags of the processor, as Linux calls them."""
+
+
+VARIANTS: Final = (
+    Variant(
+        "avx512", frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "fma", "f16c"})
+    ),
+    Variant("avx2", frozenset({"avx2", "fma", "f16c"})),
+)
+"""The fastest first; hatch_build.py compiles each."""
+
+
+def usable(flags: frozenset[str], folder: Path = _HERE) -> list[Variant]:
+    """The libraries that are there and that a processor with these flags can run, the fastest first."""
+    return [one for one in VARIANTS if one.needs <= flags and (folder / f"{one.name}.so").is_file()]
+
+
+def processor_flags(cpuinfo: Path = _CPUINFO) -> frozenset[str]:
+    """What this processor can do; nothing where it is no x86-64 under Linux."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return frozenset()
+    try:
+        lines = cpuinfo.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ()))
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The fastest that this processor can run; None where there is none."""
+    found = usable(processor_flags())
+    return load(found[0]) if found else None
+
+
+def load(variant: Variant) -> ctypes.CDLL:
+    """One library, with the types of its functions.
+
+    Raises:
+        OSError: it is not there, or not of this system.
+    """
+    loaded = ctypes.CDLL(str(_HERE / f"{variant.name}.so"))
+    loaded.moodstream_open.argtypes = [ctypes.c_void_p]
+    loaded.moodstream_open.restype = ctypes.c_void_p
+    loaded.moodstream_close.argtypes = [ctypes.c_void_p]
+    loaded.moodstream_close.restype = None
+    loaded.moodstream_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+    loaded.moodstream_run.restype = None
+    return loaded

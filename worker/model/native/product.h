@@ -1,0 +1,105 @@
+/* Bytes (rows, depth) times 8-bit weights: exact sums in 32 bits, whichever instructions compute them.
+ *
+ * Weights are packed in panels of 64 columns: panel[depth / 4][64][4], so that one register holds four weights of
+ * each of 16 columns. */
+
+#ifndef MOODSTREAM_PRODUCT_H
+#define MOODSTREAM_PRODUCT_H
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#define PANEL 64
+
+#ifdef __AVX512VNNI__
+
+#define ROWS_AT_ONCE 6
+
+/* The intrinsic would do the same, but GCC 12 copies the sums from register to register around it, and keeps arrays
+ * of them in memory: hence this, and the names instead of arrays. */
+#define ADD(total, row, weights) __asm__("vpdpbusd %2, %1, %0" : "+v"(total) : "v"(row), "v"(weights))
+
+#define BEGIN_ROW(m) __m512i t##m##0 = zero, t##m##1 = zero, t##m##2 = zero, t##m##3 = zero;
+#define ADD_ROW(m)                                                    \
+    memcpy(&four, rows + m * depth + k, 4);                           \
+    row = _mm512_set1_epi32(four);                                    \
+    ADD(t##m##0, row, w0);                                            \
+    ADD(t##m##1, row, w1);                                            \
+    ADD(t##m##2, row, w2);                                            \
+    ADD(t##m##3, row, w3);
+#define END_ROW(m)                                                    \
+    _mm512_storeu_si512(sums + m * PANEL, t##m##0);                   \
+    _mm512_storeu_si512(sums + m * PANEL + 16, t##m##1);              \
+    _mm512_storeu_si512(sums + m * PANEL + 32, t##m##2);              \
+    _mm512_storeu_si512(sums + m * PANEL + 48, t##m##3);
+
+#define EACH_1(of) of(0)
+#define EACH_2(of) EACH_1(of) of(1)
+#define EACH_3(of) EACH_2(of) of(2)
+#define EACH_4(of) EACH_3(of) of(3)
+#define EACH_5(of) EACH_4(of) of(4)
+#define EACH_6(of) EACH_5(of) of(5)
+
+/* Up to six rows: 24 sums, 4 weights and a row's own four bytes fill 29 of the 32 registers. */
+#define PRODUCT(ROWS)                                                                                 \
+    static void product_##ROWS(const uint8_t *rows, long depth, const int8_t *panel, int32_t *sums) { \
+        const __m512i zero = _mm512_setzero_si512();                                                  \
+        EACH_##ROWS(BEGIN_ROW)                                                                        \
+        for (long k = 0; k < depth; k += 4, panel += 4 * PANEL) {                                     \
+            __m512i w0 = _mm512_loadu_si512(panel), w1 = _mm512_loadu_si512(panel + 64);              \
+            __m512i w2 = _mm512_loadu_si512(panel + 128), w3 = _mm512_loadu_si512(panel + 192), row;  \
+            int32_t four;                                                                             \
+            EACH_##ROWS(ADD_ROW)                                                                      \
+        }                                                                                             \
+        EACH_##ROWS(END_ROW)                                                                          \
+    }
+PRODUCT(1)
+PRODUCT(2)
+PRODUCT(3)
+PRODUCT(4)
+PRODUCT(5)
+PRODUCT(6)
+
+typedef void (*product_of)(const uint8_t *, long, const int8_t *, int32_t *);
+static const product_of PRODUCTS[ROWS_AT_ONCE + 1] = {0, product_1, product_2, product_3, product_4, product_5, product_6};
+
+#else
+
+#define ROWS_AT_ONCE 4
+
+/* Without instructions for 8 bits: both factors widened to 16, whose products of pairs are exact in 32. */
+#define PRODUCT(ROWS)                                                                                      \
+    static void product_##ROWS(const uint8_t *rows, long depth, const int8_t *panel, int32_t *sums) {      \
+        for (int j = 0; j < PANEL; j += 8) {                                                               \
+            __m256i total[ROWS][2];                                                                        \
+            for (int m = 0; m < ROWS; m++) total[m][0] = total[m][1] = _mm256_setzero_si256();             \
+            const int8_t *weights = panel + 4 * j;                                                         \
+            for (long k = 0; k < depth; k += 4, weights += 4 * PANEL) {                                    \
+                __m256i first = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)weights));           \
+                __m256i second = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(weights + 16)));   \
+                for (int m = 0; m < ROWS; m++) {                                                           \
+                    int32_t four;                                                                          \
+                    memcpy(&four, rows + m * depth + k, 4);                                                \
+                    __m256i row = _mm256_broadcastq_epi64(_mm_cvtepu8_epi16(_mm_cvtsi32_si128(four)));     \
+                    total[m][0] = _mm256_add_epi32(total[m][0], _mm256_madd_epi16(row, first));            \
+                    total[m][1] = _mm256_add_epi32(total[m][1], _mm256_madd_epi16(row, second));           \
+                }                                                                                          \
+            }                                                                                              \
+            for (int m = 0; m < ROWS; m++) {                                                               \
+                __m256i pairs = _mm256_hadd_epi32(total[m][0], total[m][1]); /* columns 0 1 4 5 2 3 6 7 */ \
+                pairs = _mm256_permute4x64_epi64(pairs, _MM_SHUFFLE(3, 1, 2, 0));                          \
+                _mm256_storeu_si256((__m256i *)(sums + m * PANEL + j), pairs);                             \
+            }                                                                                              \
+        }                                                                                                  \
+    }
+PRODUCT(1)
+PRODUCT(2)
+PRODUCT(3)
+PRODUCT(4)
+
+typedef void (*product_of)(const uint8_t *, long, const int8_t *, int32_t *);
+static const product_of PRODUCTS[ROWS_AT_ONCE + 1] = {0, product_1, product_2, product_3, product_4};
+
+#endif
+#endif
