@@ -18,15 +18,19 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _FOLDER = Path("worker/model/native")
 _ALWAYS = (
-    *("-O3", "-std=c11", "-shared", "-fPIC", "-fno-math-errno"),
+    *("-O3", "-std=c11", "-shared", "-fPIC", "-fno-math-errno", "-s"),
     "-ffp-contract=off",  # else each compiler fuses what it likes, and answers differ in their last bits
-    *("-mavx2", "-mfma", "-mf16c"),
 )
 _VARIANTS = {
-    "avx2": (),
-    "avx512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"),
+    "avx2": ("-march=x86-64-v3",),
+    "avx512": ("-march=x86-64-v4", "-mavx512vnni"),
 }
 """As `worker.model.native.library` knows them."""
+_ZIG = {
+    "avx2": ("-march=x86_64_v3", "-fno-sanitize=undefined"),
+    "avx512": ("-march=x86_64_v4+avx512vnni", "-fno-sanitize=undefined"),
+}
+"""The same, in its words."""
 
 
 class NativeHook(BuildHookInterface):
@@ -38,9 +42,10 @@ class NativeHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if not _wanted():
             return
-        compiler = _own_compiler() or [sys.executable, "-m", "ziglang", "cc"]
+        own = _own_compiler()
+        compiler = own or [sys.executable, "-m", "ziglang", "cc"]
         folder = Path(self.root) / _FOLDER
-        for name, flags in _VARIANTS.items():
+        for name, flags in (_VARIANTS if own else _ZIG).items():
             made = folder / f"{name}.so"
             unfinished = folder / f".{name}.{os.getpid()}.so"
             command = [*compiler, *_ALWAYS, *flags, "-o", str(unfinished), str(folder / "encoder.c")]

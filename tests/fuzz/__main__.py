@@ -26,7 +26,7 @@ from worker.bench.stream import kafka
     "--model",
     default="null",
     show_default=True,
-    type=click.Choice(["null", "openvino", "torch"]),
+    type=click.Choice(["null", "native", "openvino", "torch"]),
     help="The worker's model.backend: null is everything but the model.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON line.")

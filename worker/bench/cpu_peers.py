@@ -128,11 +128,15 @@ def infinity(folder: Path, _: Sequence[str]) -> Answer:
 
 
 def moodstream(folder: Path, _: Sequence[str]) -> Answer:
-    """This product's classifier, as the worker calls it."""
+    """This product's classifier, as the worker calls it on a CPU."""
+    from worker.errors import ConfigurationError
     from worker.model.artifact import load
     from worker.model.classifier import load as load_classifier
 
-    classifier = load_classifier(load(folder), "openvino")
+    try:
+        classifier = load_classifier(load(folder), "native")
+    except ConfigurationError:  # as `auto` does, which would take a GPU
+        classifier = load_classifier(load(folder), "openvino")
     return lambda texts: classifier.classify(classifier.prepare(texts))
 
 

@@ -57,7 +57,7 @@ def model(settings: Settings) -> Iterator[Finding]:
             "model.answer",
             "fault",
             f"it does not answer on {settings.model.backend} ({type(error).__name__}: {error})",
-            "set model.backend to openvino (CPU) or auto; torch needs the extra `gpu`",
+            "set model.backend to auto, or to openvino (CPU); torch needs the extra `gpu`",
         )
         return
     yield Finding("model.answer", "ok", f"answers on {runtime}")
@@ -88,7 +88,7 @@ def _steady(together: Classified, alone: Sequence[Classified]) -> Finding:
 
 def _gpu(runtime: str) -> Iterator[Finding]:
     """Says where a GPU lies idle."""
-    if "openvino" in runtime and shutil.which("nvidia-smi") is not None:
+    if runtime in ("native", "openvino") and shutil.which("nvidia-smi") is not None:
         lacking = "" if importlib.util.find_spec("torch") else ": torch is not installed"
         yield Finding(
             "gpu",

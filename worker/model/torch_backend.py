@@ -59,7 +59,7 @@ class TorchBackend:
         )
         if device.type == "cpu":
             log.warning(
-                "%s: no GPU is to be seen: torch computes on the CPU, where openvino is far faster",
+                "%s: no GPU is to be seen: torch computes on the CPU, where auto would be far faster",
                 artifact.full_name,
             )
         self._model = open_network(artifact, device, options)

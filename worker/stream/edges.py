@@ -55,7 +55,7 @@ class Model(Protocol):
     name: str
     """`name@version`."""
     runtime: str
-    """What computes it: openvino, torch, ..."""
+    """What computes it: native, openvino, torch, ..."""
 
     def prepare(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text; on any thread, also while another prepares."""

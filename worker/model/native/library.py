@@ -21,12 +21,11 @@ class Variant(NamedTuple):
     """Flags of the processor, as Linux calls them."""
 
 
-VARIANTS: Final = (
-    Variant(
-        "avx512", frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "fma", "f16c"})
-    ),
-    Variant("avx2", frozenset({"avx2", "fma", "f16c"})),
-)
+_V3: Final = frozenset({"avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"})
+"""Of the level x86-64-v3, for which all is compiled."""
+_V4: Final = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+
+VARIANTS: Final = (Variant("avx512", _V4 | {"avx512_vnni"}), Variant("avx2", _V3))
 """The fastest first; hatch_build.py compiles each."""
 
 
