@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -303,3 +305,16 @@ def test_what_is_compiled_is_what_is_looked_for() -> None:
     text = (Path(__file__).parents[2] / "hatch_build.py").read_text(encoding="utf-8")
     for one in libraries.VARIANTS:
         assert f'"{one.name}": (' in text
+
+
+def test_serving_on_a_cpu_loads_neither_torch_nor_openvino() -> None:
+    """They are 500 and 100 MB of memory."""
+    program = (
+        "import sys; from worker.model.artifact import load; from worker.model.backend import make;"
+        "from worker.model.bundled import bundled_model; from worker.model.native.library import library;"
+        "name = make(load(bundled_model())).name; print(name, {'torch', 'openvino'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    if libraries.library() is None:
+        pytest.skip("our forward pass is not compiled here: Linux on x86-64, `make install`")
+    assert done.stdout.split() == ["native", "set()"]

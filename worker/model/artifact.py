@@ -3,9 +3,9 @@
     manifest.json       what the model is, its calibration and scores, a hash of every file below
     config.json         the architecture, as Hugging Face transformers writes it
     tokenizer.json      the tokenizer, as Hugging Face tokenizers writes it
-    model.safetensors   the weights, for a GPU and for further training: in half precision where we trained
-                        them, as published where they were imported
-    openvino.xml, .bin  the graph for a CPU: 8 bits, or single precision
+    model.safetensors   the weights, in half precision where we trained them, as published where they were
+                        imported: for a GPU, for our own forward pass on a CPU, for further training
+    openvino.xml, .bin  the graph for other CPUs: in 8 bits, or in single precision, and then for all
     reference.json      how sure the model is on validation texts, where it was written: see
                         `worker.model.reference`
     README.md, *.svg    the model card and its pictures: for people, not loaded, not pinned
