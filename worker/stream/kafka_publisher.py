@@ -70,6 +70,9 @@ class KafkaPublisher:
                 "message.max.bytes": topics.max_message_bytes + HEADER_ROOM,
                 "queue.buffering.max.messages": 200_000,
                 "linger.ms": 5,
+                # The first pause; it doubles up to a second. In one transaction of 200 the broker has not yet
+                # finished the one before, and says so: by itself the client then waits 100 ms.
+                "retry.backoff.ms": 10,
                 "error_cb": self._on_error,
             },
         )
