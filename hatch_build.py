@@ -1,6 +1,6 @@
 """Compiles the model's forward pass for CPUs into the wheel: `worker/model/native/*.so`.
 
-With the machine's own compiler (CC, cc, gcc or clang), and with Zig's where it has none. On other systems
+With the machine's own compiler (CC, cc, gcc or clang), and with Zig's where none will do. On other systems
 than Linux on x86-64 nothing is compiled, and OpenVINO serves there.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-_FOLDER = Path("worker/model/native")
+_SOURCE = Path("worker/model/native/encoder.c")
 _ALWAYS = (
     *("-O3", "-std=c11", "-shared", "-fPIC", "-fno-math-errno", "-s"),
     "-ffp-contract=off",  # else each compiler fuses what it likes, and answers differ in their last bits
@@ -37,18 +37,20 @@ class NativeHook(BuildHookInterface):
     """Called by hatchling for wheels, editable ones too."""
 
     def dependencies(self) -> list[str]:
-        return [] if not _wanted() or _own_compiler() else ["ziglang>=0.14"]
+        if not _wanted() or _own_compiler(Path(self.root) / _SOURCE):
+            return []
+        return ["ziglang>=0.14"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if not _wanted():
             return
-        own = _own_compiler()
+        source = Path(self.root) / _SOURCE
+        own, folder = _own_compiler(source), source.parent
         compiler = own or [sys.executable, "-m", "ziglang", "cc"]
-        folder = Path(self.root) / _FOLDER
         for name, flags in (_VARIANTS if own else _ZIG).items():
             made = folder / f"{name}.so"
             unfinished = folder / f".{name}.{os.getpid()}.so"
-            command = [*compiler, *_ALWAYS, *flags, "-o", str(unfinished), str(folder / "encoder.c")]
+            command = [*compiler, *_ALWAYS, *flags, "-o", str(unfinished), str(source)]
             try:
                 subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
                 unfinished.replace(made)  # at once: a worker that runs keeps the old one
@@ -56,7 +58,7 @@ class NativeHook(BuildHookInterface):
                 unfinished.unlink(missing_ok=True)
                 made.unlink(missing_ok=True)
                 self.app.display_warning(f"{made.name} is left out, OpenVINO serves: {failed.stderr}")
-        build_data["artifacts"].append(f"/{_FOLDER}/*.so")
+        build_data["artifacts"].append(f"/{_SOURCE.parent}/*.so")
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
 
@@ -65,8 +67,15 @@ def _wanted() -> bool:
     return sys.platform == "linux" and platform.machine() in ("x86_64", "AMD64")
 
 
-def _own_compiler() -> list[str] | None:
+def _own_compiler(source: Path) -> list[str] | None:
+    """The first that understands the source: one may lack headers, or be older than the instructions."""
     named = os.environ.get("CC", "").split()
-    if named:
-        return named
-    return next(([path] for path in map(shutil.which, ("cc", "gcc", "clang")) if path), None)
+    found = [[path] for path in map(shutil.which, ("cc", "gcc", "clang")) if path]
+    check = ("-fsyntax-only", *_ALWAYS, *_VARIANTS["avx512"], str(source))
+    for compiler in [named, *found] if named else found:
+        try:
+            subprocess.run([*compiler, *check], check=True, capture_output=True)  # noqa: S603
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return compiler
+    return None
