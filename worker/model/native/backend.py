@@ -65,6 +65,7 @@ class NativeBackend:
         job = Job(
             ids.ctypes.data, starts.ctypes.data, tiles.ctypes.data, len(tiles) - 1, answer.ctypes.data, 0
         )
+        job.arrays = (ids, starts, tiles, answer)
         others = [
             self._others.submit(self._library.moodstream_run, self._model, space, ctypes.byref(job))
             for space in self._spaces[1 : len(tiles) - 1]

@@ -67,6 +67,9 @@ class Model(ctypes.Structure):
 class Job(ctypes.Structure):
     """`struct job`."""
 
+    arrays: tuple[NDArray[Any], ...]
+    """What it points to, alive as long as it: a thread may compute on when its asker was interrupted."""
+
     _fields_ = (
         ("ids", ctypes.c_void_p),
         ("starts", ctypes.c_void_p),
