@@ -95,7 +95,7 @@ def trouble(files: Files, servers: str) -> str | None:
                 connection.recv(1)
         except ssl.SSLCertVerificationError as error:
             return f"the certificate of {server} cannot be trusted: {mistrust(files, error.verify_message)}"
-        except ssl.SSLEOFError:
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):  # which of them is a matter of who is faster
             continue  # closed without a word: a server that ends, or one without TLS
         except ssl.SSLError as error:
             return f"{server} refuses TLS with us ({_why(error)}): {rejection(files)}"

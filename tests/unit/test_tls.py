@@ -131,6 +131,19 @@ class TestHandshake:
             assert trouble(files(authority), server) is None
         assert trouble(files(authority), server) is None
 
+    @pytest.mark.parametrize("ended", [ssl.SSLEOFError, ssl.SSLZeroReturnError])
+    def test_however_the_end_of_a_connection_is_told(
+        self, authority: Authority, monkeypatch: pytest.MonkeyPatch, ended: type[ssl.SSLError]
+    ) -> None:
+        """OpenSSL has two words for it, by when the server closes."""
+
+        def wrap(*_: object, **__: object) -> None:
+            raise ended(0, "closed")
+
+        monkeypatch.setattr(ssl.SSLContext, "wrap_socket", wrap)
+        with socket.create_server((HOST, 0)) as server:
+            assert trouble(files(authority), f"{HOST}:{server.getsockname()[1]}") is None
+
     def test_the_first_that_answers_is_asked(self, authority: Authority, stranger: Authority) -> None:
         with listening(tls_server(stranger.issue("server"))) as server:
             told = trouble(files(authority), f"{HOST}:1,{server}")
