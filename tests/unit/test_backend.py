@@ -53,7 +53,7 @@ def test_without_a_library_openvino_computes_it(
 ) -> None:
     monkeypatch.setattr(libraries, "library", lambda: None)
     assert make(bundled, streams=1).name == "openvino"
-    assert "OpenVINO computes it: our own forward pass is compiled for Linux on x86-64" in caplog.text
+    assert "OpenVINO computes it: our own forward pass is there for Linux on x86-64" in caplog.text
     with pytest.raises(ConfigurationError, match=r"model\.backend=native cannot serve default@"):
         make(bundled, "native")
 

@@ -292,6 +292,22 @@ def test_the_fastest_that_the_processor_can_run(tmp_path: Path) -> None:
     assert libraries.usable(avx512.needs, tmp_path) == [avx2]
 
 
+def test_a_library_that_cannot_be_loaded_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load(variant: libraries.Variant) -> ctypes.CDLL:
+        if variant == libraries.VARIANTS[0]:
+            raise OSError("not for this C library")
+        return ctypes.CDLL(None)
+
+    monkeypatch.setattr(libraries, "usable", lambda _: list(libraries.VARIANTS))
+    monkeypatch.setattr(libraries, "load", load)
+    assert libraries.library.__wrapped__() is not None
+    assert "avx512.so cannot be loaded: not for this C library" in caplog.text
+    monkeypatch.setattr(libraries, "usable", lambda _: [libraries.VARIANTS[0]])
+    assert libraries.library.__wrapped__() is None
+
+
 def test_what_linux_says_of_the_processor(tmp_path: Path) -> None:
     told = tmp_path / "cpuinfo"
     told.write_text(

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.unit.test_packed_parity import LONGEST, bert, packed, stir
 from worker.model.packed.config import UnsupportedModelError, parse_config, read_config
+from worker.model.packed.weights import read_weights
 
 BERT = {
     "model_type": "bert",
@@ -131,3 +132,19 @@ def test_saved_position_ids_are_no_weights(folder: Path) -> None:
     edit(folder, bert__embeddings__position_ids=torch.arange(LONGEST)[None])
 
     assert (packed(folder).logits(rows) == expected).all()
+
+
+def test_weights_in_bfloat16_are_read_as_they_are(tmp_path: Path) -> None:
+    """A type that numpy does not know; a file may mix it with others."""
+    network = stir(bert()).to(torch.bfloat16)
+    network.bert.embeddings.LayerNorm.float()
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    network.config.save_pretrained(tmp_path)
+
+    read = read_weights(tmp_path / "model.safetensors", read_config(tmp_path / "config.json"))
+
+    assert torch.equal(torch.from_numpy(read.head.final.weight), network.classifier.weight.float())
+    moved = read.to(torch.device("cpu"), torch.float32)
+    dense = network.bert.encoder.layer[0].intermediate.dense
+    assert torch.equal(moved.layers[0].up.weight, dense.weight.float())
+    assert torch.equal(moved.embedding.norm.weight, network.bert.embeddings.LayerNorm.weight)

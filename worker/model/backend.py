@@ -96,7 +96,7 @@ def _native(artifact: Artifact, streams: int, *, asked_for: bool = False) -> Bac
         raise UnsupportedModelError("the model is to be served in single precision")
     compiled = library()
     if compiled is None:
-        raise UnsupportedModelError("our own forward pass is compiled for Linux on x86-64 with AVX2 alone")
+        raise UnsupportedModelError("our own forward pass is there for Linux on x86-64 with AVX2 alone")
     from worker.model.native.backend import NativeBackend
 
     backend = NativeBackend(artifact, compiled, streams)

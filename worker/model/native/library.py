@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import platform
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
+
+log = logging.getLogger(__name__)
 
 _HERE: Final = Path(__file__).parent
 _CPUINFO: Final = Path("/proc/cpuinfo")
@@ -48,8 +51,12 @@ def processor_flags(cpuinfo: Path = _CPUINFO) -> frozenset[str]:
 @cache
 def library() -> ctypes.CDLL | None:
     """The fastest that this processor can run; None where there is none."""
-    found = usable(processor_flags())
-    return load(found[0]) if found else None
+    for variant in usable(processor_flags()):
+        try:
+            return load(variant)
+        except OSError as error:  # made for another C library, or from where nothing may be run
+            log.warning("%s.so cannot be loaded: %s", variant.name, error)
+    return None
 
 
 def load(variant: Variant) -> ctypes.CDLL:
