@@ -225,10 +225,11 @@ def test_a_full_queue_refuses_and_every_outcome_is_counted() -> None:
     with served() as asked:
         asked.start()
         asked.model.hold.set()
-        asked.queue.ask(["fear"] * MOST)
+        held = asked.queue.ask(["fear"] * MOST)
         full = asked.ask("joy")
         asked.model.hold.clear()
         asked.model.go_on.set()
+        held.result(10)  # till then their places are taken
         others = [asked.ask("joy", 1), asked.ask("joy", "fear"), asked.ask("broken")]
     assert (full.status_code, full.headers["Retry-After"]) == (503, "1")
     assert [answer.status_code for answer in others] == [422, 200, 500]
