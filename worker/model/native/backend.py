@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from worker.model.cores import usable_cores
 from worker.model.native.layout import Job, Memory
 from worker.model.packed.config import read_config
 from worker.model.packed.weights import read_weights
+from worker.model.rows import ids_of, lengths_of
 
 _TILE_TOKENS = 256
 """What a core computes at a time: what lies between two products stays in its own cache."""
@@ -57,10 +57,9 @@ class NativeBackend:
         answer = np.empty((len(rows), self.outputs), dtype=np.float32)
         if not rows:
             return answer
-        starts = self._starts(rows)
-        ids = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(starts[-1]))
-        if ids.view(np.uint32).max() >= self._vocabulary:  # Unsigned: a negative id is a very large one.
-            raise ValueError(f"a token id is not in 0 to {self._vocabulary - 1}")
+        starts = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(lengths_of(rows, self._longest), out=starts[1:])
+        ids = ids_of(rows, self._vocabulary, tokens=int(starts[-1]))
         tiles = cut(starts, len(self._spaces))
         job = Job(
             ids.ctypes.data, starts.ctypes.data, tiles.ctypes.data, len(tiles) - 1, answer.ctypes.data, 0
@@ -79,17 +78,6 @@ class NativeBackend:
         self._others.shutdown()
         while self._spaces:
             self._library.moodstream_close(self._spaces.pop())
-
-    def _starts(self, rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-        """(n + 1,) where each row begins among the tokens of all, and where the last ends."""
-        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-        wrong = np.flatnonzero((lengths < 1) | (lengths > self._longest))
-        if wrong.size:
-            row = int(wrong[0])
-            raise ValueError(f"row {row} has {lengths[row]} tokens: the model takes 1 to {self._longest}")
-        starts = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=starts[1:])
-        return starts
 
 
 def cut(starts: NDArray[np.int64], cores: int) -> NDArray[np.int64]:

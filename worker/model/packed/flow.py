@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import chain, cycle
+from itertools import cycle
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.model.packed.layout import Chunk, Size, plan
+from worker.model.rows import ids_of, lengths_of
 
 
 class Slot(Protocol):
@@ -59,13 +60,15 @@ class PackedModel:
         if not self._slots:
             raise ValueError("the model is closed")
         answer = np.empty((len(rows), self.outputs), dtype=np.float32)
-        lengths = self._lengths(rows)
+        lengths = lengths_of(rows, self._max_length)
         flying: deque[tuple[Chunk, Slot]] = deque()
         try:
             for chunk, slot in zip(plan(lengths, self.limit), cycle(self._slots), strict=False):
                 if len(flying) == len(self._slots):
                     _land(flying, answer)
-                slot.submit(self._ids(rows, chunk), lengths[chunk.start : chunk.stop])
+                part = rows[chunk.start : chunk.stop]
+                ids = ids_of(part, self._vocabulary, tokens=chunk.tokens, first=chunk.start)
+                slot.submit(ids, lengths[chunk.start : chunk.stop])
                 flying.append((chunk, slot))
             while flying:
                 _land(flying, answer)
@@ -77,23 +80,6 @@ class PackedModel:
     def close(self) -> None:
         """Give the memory back."""
         self._slots.clear()
-
-    def _lengths(self, rows: Sequence[Sequence[int]]) -> NDArray[np.int32]:
-        lengths = np.fromiter(map(len, rows), dtype=np.int32, count=len(rows))
-        wrong = np.flatnonzero((lengths < 1) | (lengths > self._max_length))
-        if wrong.size:
-            row = int(wrong[0])
-            raise ValueError(f"row {row} has {lengths[row]} tokens: the model takes 1 to {self._max_length}")
-        return lengths
-
-    def _ids(self, rows: Sequence[Sequence[int]], chunk: Chunk) -> NDArray[np.int32]:
-        part = chain.from_iterable(rows[chunk.start : chunk.stop])
-        ids = np.fromiter(part, dtype=np.int32, count=chunk.tokens)
-        if ids.view(np.uint32).max() >= self._vocabulary:  # Unsigned: a negative id is a very large one.
-            raise ValueError(
-                f"rows {chunk.start} to {chunk.stop - 1}: a token id is not in 0 to {self._vocabulary - 1}"
-            )
-        return ids
 
 
 def _land(flying: deque[tuple[Chunk, Slot]], answer: NDArray[np.float32]) -> None:
