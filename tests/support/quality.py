@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from worker.errors import UnansweredError
+from worker.quality.passed_over import Found
 from worker.types import EMOTIONS, LABELS, Correction, Judgement, Label, LabelName, Record, Scores, Verdict
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -80,3 +82,26 @@ def simulated(n: int, accuracy: float, rng: random.Random, model: str = "mini@1"
 def ago(**past: float) -> datetime:
     """A time before `NOW`."""
     return NOW - timedelta(**past)
+
+
+class MemoryCorrectionLog:
+    """A `CorrectionLog` whose topic is a list; offsets that it lacks are markers, or were rolled back."""
+
+    def __init__(
+        self, records: Iterable[Record] = (), committed: int = -1001, end: int | None = None
+    ) -> None:
+        """`committed`: by the group; negative for nothing. `end`: the offset after the last, or a marker."""
+        self.records = list(records)
+        self.committed = committed
+        self.end = end
+        self.unanswered = 0
+        """How many questions go unanswered from now on."""
+
+    def between(self, done: int, end: int) -> Found:
+        if self.unanswered:
+            self.unanswered -= 1
+            raise UnansweredError("nobody is there")
+        last = max((one.offset + 1 for one in self.records), default=0) if self.end is None else self.end
+        start = max(done, self.committed)
+        found = [one for one in self.records if start <= one.offset < end]
+        return Found(found, min(end, max(last, start)))

@@ -163,15 +163,31 @@ def people(
 
 
 def settled(role: RoleProcess, judgements: int, within_s: float = 60) -> dict[str, Any]:
-    """The figures, once the role has no more to do and has judged so many labels."""
+    """The figures, once the role has no more to do and has judged so many labels; else what was missing."""
+    missing = ""
+    found: dict[str, Any] = {}
 
-    def figures() -> dict[str, Any] | None:
-        if not role.ready() or role.metric("moodstream_consumer_lag_records"):
-            return None
-        found: dict[str, Any] = role.get("/api/quality").json()["data"]
-        return found if found["judgements"] == judgements else None
+    def done() -> bool:
+        nonlocal missing, found
+        missing, found = _missing(role, judgements)
+        return not missing
 
-    found = eventually(figures, within_s=within_s, every_s=0.3)
-    assert found is not None
+    try:
+        eventually(done, within_s=within_s, every_s=0.3)
+    except AssertionError as error:
+        raise AssertionError(f"{missing} after {within_s:g} s; the role wrote:\n{role.log}") from error
     del found["computed_at"]
     return found
+
+
+def _missing(role: RoleProcess, judgements: int) -> tuple[str, dict[str, Any]]:
+    """What there is still to do, if anything, and the figures."""
+    if not role.ready():
+        return f"not ready: {role.get('/readyz').text}", {}
+    lag = role.metric("moodstream_consumer_lag_records")
+    if lag:
+        return f"{lag:g} corrections behind", {}
+    figures: dict[str, Any] = role.get("/api/quality").json()["data"]
+    if figures["judgements"] != judgements:
+        return f"{figures['judgements']} judgements, not {judgements}", {}
+    return "", figures

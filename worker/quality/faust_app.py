@@ -11,6 +11,7 @@ What is used of Faust, and how (what goes wrong otherwise is known of its releas
 - At least once, never `exactly_once` (it crashes or fences itself); what is applied is idempotent.
 - The table is in memory and recovered from its changelog topic at each start. That topic belongs to the plan
   of `moodstream topics create`: Faust creates none, and needs no right to.
+- What it brings next is believed, that nothing lies before it is not: `worker.quality.passed_over`.
 - Only committed corrections are read, for which Faust has no setting outside its transactions.
 - Its web server, its signal handlers and its logging set-up stay off: the role has its own.
 """
@@ -89,10 +90,11 @@ class _Consumer(driver.Consumer):
     def _new_offset(self, tp: TP) -> int | None:
         """Where to go on after a restart: behind the last event that was acknowledged.
 
-        One agent takes one event after another, so all before it are done. Faust's own asks for a list of
-        acknowledged offsets without a hole. But offsets that are no events (transaction markers, what was
-        aborted) stand in it twice, which takes a commit each, and where a rebalance seeks back during a
-        commit the list keeps a hole, behind which it never commits again.
+        One agent takes one event after another, and before each what was passed over, so all before it are
+        done. Faust's own asks for a list of acknowledged offsets without a hole. But offsets that are no
+        events (transaction markers, what was aborted) stand in it twice, which takes a commit each, and
+        where a rebalance seeks back during a commit the list keeps a hole, behind which it never commits
+        again.
         """
         acked = self._acked[tp]
         if not acked:

@@ -11,11 +11,12 @@ from typing import Protocol, TypeVar
 
 from worker import metrics as m
 from worker.clock import Clock, backoff
-from worker.errors import BadRecordError, UnansweredError
+from worker.errors import BadRecordError, MoodstreamError, UnansweredError
 from worker.metrics import Metrics
 from worker.quality.correction import LabelRef, check_time, decode, reference
 from worker.quality.judgement import check_id, judge, said
 from worker.quality.lookup import LabelLookup
+from worker.quality.passed_over import CorrectionLog
 from worker.settings import Settings
 from worker.stream.dead_letters import Finder, dead_letter
 from worker.types import Judgement, OutRecord, Record
@@ -51,18 +52,25 @@ class Intake:
         settings: Settings,
         book: Book,
         labels: LabelLookup,
+        corrections: CorrectionLog,
         send: Callable[[OutRecord], Awaitable[None]],
         *,
+        ours: Callable[[], bool],
         asker: Executor,
         version: str,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        """`asker`: the one thread that `labels` belongs to. `version`: of the product, for dead letters."""
+        """`ours`: whether the group leaves the partition to us. `version`: of the product, for dead letters.
+
+        `asker`: the one thread that `labels` and `corrections` belong to.
+        """
         self._settings = settings
         self._book = book
         self._labels = labels
+        self._corrections = corrections
         self._send = send
+        self._ours = ours
         self._asker = asker
         topics = settings.topics
         self._finder = Finder(topics.dead_letters, version, None, topics.max_message_bytes)
@@ -70,6 +78,9 @@ class Intake:
         self._outcomes = metrics.counter(m.QUALITY_CORRECTIONS)
         self._dead = metrics.counter(m.DEAD_LETTERS)
         self._retries = metrics.counter(m.RETRIES).labels("kafka")
+        self._one_at_a_time = asyncio.Lock()
+        self._next = 0
+        """Where our last one was: what lies between it and the next that comes was perhaps passed over."""
         self.done = 0
         """Corrections dealt with since the start."""
         self.last_timestamp_ms = -1
@@ -78,11 +89,45 @@ class Intake:
         """Whether Kafka owes an answer to a question that has failed before."""
 
     async def take(self, record: Record) -> None:
-        """Deal with one record of the corrections topic; returns once that is safe in Kafka.
+        """Deal with one record of the corrections topic, and before it with those that were passed over.
+
+        Returns once that is safe in Kafka.
+
+        Raises:
+            DependencyError: Kafka refuses us.
+            MoodstreamError: the group has given the partition to another in the midst of it.
+        """
+        async with self._one_at_a_time:
+            if record.offset > self._next and await self._passed_over(record.offset) < record.offset:
+                raise MoodstreamError("the corrections went to another member while some were made up for")
+            await self._deal(record)
+            self._next = record.offset + 1
+
+    async def catch_up(self, end: int) -> None:
+        """Deal with what was passed over before offset `end`, and after which nothing has come.
 
         Raises:
             DependencyError: Kafka refuses us.
         """
+        async with self._one_at_a_time:
+            if end > self._next:
+                self._next = max(self._next, await self._passed_over(end))
+
+    async def _passed_over(self, end: int) -> int:
+        """Deal with committed records before `end` that nobody has dealt with; how far that is done."""
+        loop = asyncio.get_running_loop()
+        found = await self._patiently(
+            lambda: loop.run_in_executor(self._asker, self._corrections.between, self._next, end)
+        )
+        if found.records:
+            log.warning("faust has passed over %d corrections: taken from the topic", len(found.records))
+        for record in found.records:
+            if not self._ours():  # its judgements are no longer what we have of them
+                return record.offset
+            await self._deal(record)
+        return found.reached
+
+    async def _deal(self, record: Record) -> None:
         try:
             outcome = await self._apply(record)
         except BadRecordError as error:

@@ -39,7 +39,7 @@ class Probe:
         try:
             found = self._consumer.list_topics(timeout=_WITHIN_S).topics
         except KafkaException as error:
-            raise _why(error) from error
+            raise why(error) from error
         return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
 
     def end(self, topic: str, partition: int) -> int:
@@ -54,7 +54,7 @@ class Probe:
                 1
             ]
         except KafkaException as error:
-            raise _why(error) from error
+            raise why(error) from error
 
     def has_owner(self, topic: str, partition: int) -> bool:
         """Whether any member of the group has the partition.
@@ -67,7 +67,7 @@ class Probe:
             group = self._admin.describe_consumer_groups([self._group_id], request_timeout=_WITHIN_S)
             members = group[self._group_id].result(_WITHIN_S).members
         except KafkaException as error:
-            raise _why(error) from error
+            raise why(error) from error
         except TimeoutError as error:
             raise UnansweredError("the group's coordinator did not answer") from error
         where = (topic, partition)
@@ -83,7 +83,8 @@ class Probe:
         self._consumer.close()
 
 
-def _why(error: KafkaException) -> UnansweredError | DependencyError:
+def why(error: KafkaException) -> UnansweredError | DependencyError:
+    """What an error of the client means: to wait, or that Kafka refuses us."""
     reason = error.args[0]
     if refused(reason):
         return DependencyError("kafka", f"{reason.str()}: check the credentials and the ACLs")

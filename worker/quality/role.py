@@ -4,7 +4,8 @@ Start: HTTP server; Kafka and the topics are waited for; Faust reads its table f
 End, within `quality.drain_s` after `stop`: the correction under way is left for the next start, what is done
 is committed, the group is left, the server closes.
 
-One event loop runs four things beside each other: Faust, the watch over it, the figures, and forgetting.
+One event loop runs five things beside each other: Faust, the watch over it, the look for what it has passed
+over, the figures, and forgetting.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from worker.formats.opened import Formats
 from worker.metrics import Metrics
 from worker.process import Stop
 from worker.quality.api import Board, quality_router
+from worker.quality.faust_app import PARTITION
 from worker.quality.lookup import KafkaLabelLookup
+from worker.quality.passed_over import KafkaCorrectionLog
 from worker.quality.probe import Probe
 from worker.quality.service import Service
 from worker.settings import Settings
@@ -74,6 +77,10 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
             return
         labels = KafkaLabelLookup(settings.kafka, quality.group_id, clock, read=formats.labels(Label))
         closing.callback(labels.close)
+        corrections = KafkaCorrectionLog(
+            settings.kafka, quality.group_id, settings.topics.corrections, PARTITION, clock
+        )
+        closing.callback(corrections.close)
 
         async def work() -> None:
             service = Service(
@@ -81,6 +88,7 @@ def run(settings: Settings, metrics: Metrics, clock: Clock, stop: Stop) -> None:
                 Path(folder),
                 probe=probe,
                 labels=labels,
+                corrections=corrections,
                 board=board,
                 kafka=kafka,
                 health=health,

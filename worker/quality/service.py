@@ -1,4 +1,4 @@
-"""What runs in the event loop of the quality role: Faust, the watch over it, the figures, and forgetting."""
+"""What runs in the event loop of the quality role: Faust, the watches over it, the figures, forgetting."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from worker.quality.faust_app import PARTITION, FaustBook, FaustCorrections, cre
 from worker.quality.gauges import QualityGauges
 from worker.quality.intake import DAY_S, Intake
 from worker.quality.lookup import LabelLookup
+from worker.quality.passed_over import CorrectionLog
 from worker.quality.probe import Probe
 from worker.quality.report import Report, report
 from worker.quality.watchdog import Watchdog
@@ -48,6 +49,7 @@ class Service:
         *,
         probe: Probe,
         labels: LabelLookup,
+        corrections: CorrectionLog,
         board: Board,
         kafka: Dependency,
         health: Health,
@@ -70,13 +72,17 @@ class Service:
         self._assigned = metrics.gauge(m.ASSIGNED)
         self._watchdog = Watchdog(health)
         self._failure: Exception | None = None
+        self._read_to: int | None = None
+        """The end of the corrections, where Faust has read up to it, and all of that is done."""
         self._app = create_app(settings, folder)
         self._book = FaustBook(self._app, topics.judgements)
         self._intake = Intake(
             settings,
             self._book,
             labels,
+            corrections,
             lambda record: send(self._app, record),
+            ours=lambda: self._corrections.owned,
             asker=self._looking_up,
             version=VERSION,
             clock=clock,
@@ -96,6 +102,7 @@ class Service:
             for name, work in (
                 ("faust", self._app.start()),
                 ("watch", self._watch()),
+                ("catch up", self._catch_up()),
                 ("figures", self._compute()),
                 ("forget", self._forget()),
             )
@@ -140,7 +147,7 @@ class Service:
     async def _look(self) -> None:
         """Ask Kafka how far the topic goes, and say how far we are."""
         topic, loop = self._settings.topics.corrections, asyncio.get_running_loop()
-        owned, answers, behind = self._corrections.owned, True, 0
+        owned, answers, behind, end = self._corrections.owned, True, 0, None
         self._health.set("assignment", owned)
         self._health.set("judgements", owned and self._book.recovered)
         self._assigned.set(int(owned))
@@ -157,6 +164,7 @@ class Service:
             answers = False
             if self._kafka.due:
                 self._kafka.failed(str(error))
+        self._read_to = end if answers and not behind and self._book.recovered else None
         self._watchdog.turn(
             waiting=not answers or self._intake.waiting,
             behind=behind,
@@ -167,6 +175,13 @@ class Service:
         else:
             self._lag.clear()
             self._lag_seconds.clear()
+
+    async def _catch_up(self) -> None:
+        """Where Faust says that it has read all, make sure of it. Beside `_look`, which must not wait."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            if self._read_to is not None:
+                await self._intake.catch_up(self._read_to)
 
     async def _behind(self, end: int) -> int:
         try:
