@@ -24,11 +24,13 @@ _ALWAYS = (
 _VARIANTS = {
     "avx2": ("-march=x86-64-v3",),
     "avx512": ("-march=x86-64-v4", "-mavx512vnni"),
+    "amx": ("-march=x86-64-v4", "-mavx512vnni", "-mamx-tile", "-mamx-int8"),
 }
 """As `worker.model.native.library` knows them."""
 _ZIG = {
     "avx2": ("-march=x86_64_v3", "-fno-sanitize=undefined"),
     "avx512": ("-march=x86_64_v4+avx512vnni", "-fno-sanitize=undefined"),
+    "amx": ("-march=x86_64_v4+avx512vnni+amx_tile+amx_int8", "-fno-sanitize=undefined"),
 }
 """The same, in its words."""
 
@@ -57,7 +59,7 @@ class NativeHook(BuildHookInterface):
             except subprocess.CalledProcessError as failed:
                 unfinished.unlink(missing_ok=True)
                 made.unlink(missing_ok=True)
-                self.app.display_warning(f"{made.name} is left out, OpenVINO serves: {failed.stderr}")
+                self.app.display_warning(f"{made.name} is left out: {failed.stderr}")
         build_data["artifacts"].append(f"/{_SOURCE.parent}/*.so")
         build_data["pure_python"] = False
         build_data["infer_tag"] = True

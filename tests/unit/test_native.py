@@ -23,14 +23,14 @@ from worker.model.artifact import Artifact, Manifest, load, write_manifest
 from worker.model.bundled import bundled_model
 from worker.model.native import library as libraries
 from worker.model.native.backend import NativeBackend, cut
-from worker.model.native.layout import Memory, in_eight_bits, panels
+from worker.model.native.layout import Memory, aligned, in_eight_bits, panels
 from worker.model.packed.config import EncoderConfig, UnsupportedModelError, read_config
 from worker.model.packed.weights import Linear, Norm, Weights, read_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 LONGEST = 96
-GOLDEN = {"default@2026.11.24": "fc6c7409b65f38a81a799bbc8e904d0269cbecc31f9eb27f23f08d3c199c6f6d"}
+GOLDEN = {"default@2026.11.24": "bdd28ba4ebe9205dd427a4048f92461e1278d18efbfd84f4f472c0620268ca48"}
 """SHA-256 of the bundled model's logits for some rows."""
 Array = NDArray[np.float64]
 
@@ -282,10 +282,21 @@ def test_a_panel_holds_four_inputs_of_each_output_side_by_side() -> None:
     np.testing.assert_array_equal(packed[0, 1, 63], whole[63, 4:])
 
 
+@pytest.mark.parametrize("shape", [(3,), (7, 5), (2, 5, 64, 4)])
+def test_arrays_begin_where_a_cache_line_does(shape: tuple[int, ...]) -> None:
+    for size in (np.int8, np.float32):
+        array = np.arange(math.prod(shape)).astype(size).reshape(shape)
+        found = aligned(array.T).T
+        assert found.T.ctypes.data % 64 == 0
+        assert found.dtype == size
+        np.testing.assert_array_equal(found, array)
+
+
 def test_the_fastest_that_the_processor_can_run(tmp_path: Path) -> None:
-    avx512, avx2 = libraries.VARIANTS
+    amx, avx512, avx2 = libraries.VARIANTS
     for one in libraries.VARIANTS:
         (tmp_path / f"{one.name}.so").touch()
+    assert libraries.usable(amx.needs, tmp_path) == [amx, avx512, avx2]
     assert libraries.usable(avx512.needs, tmp_path) == [avx512, avx2]
     assert libraries.usable(avx512.needs - {"avx512_vnni"}, tmp_path) == [avx2]
     assert libraries.usable(frozenset({"sse2"}), tmp_path) == []
@@ -304,9 +315,21 @@ def test_a_library_that_cannot_be_loaded_is_passed_over(
     monkeypatch.setattr(libraries, "usable", lambda _: list(libraries.VARIANTS))
     monkeypatch.setattr(libraries, "load", load)
     assert libraries.library.__wrapped__() is not None
-    assert "avx512.so cannot be loaded: not for this C library" in caplog.text
+    assert "amx.so cannot be loaded: not for this C library" in caplog.text
     monkeypatch.setattr(libraries, "usable", lambda _: [libraries.VARIANTS[0]])
     assert libraries.library.__wrapped__() is None
+
+
+def test_a_library_that_the_system_does_not_allow_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an old kernel, or a sandbox, does with the registers of AMX."""
+
+    class Refused:
+        def __init__(self, path: str) -> None:
+            self.moodstream_allowed = lambda: 0
+
+    monkeypatch.setattr(ctypes, "CDLL", Refused)
+    with pytest.raises(OSError, match="does not let this process use its instructions"):
+        libraries.load(libraries.VARIANTS[0])
 
 
 def test_what_linux_says_of_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,15 +9,16 @@
  *     sum(w x) = scale * (step * sum(qw q) + least * sum(qw)).
  */
 
+#define _DEFAULT_SOURCE /* For syscall. */
+
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "lanes.h"
 #include "product.h"
 
-#define INNER_ROWS 48 /* Rows of the widest product at a time: what they give stays in the second cache. */
-#define QUERIES_AT_ONCE 4
 #define ALIGNED 64
+#define ALWAYS_INLINE __attribute__((always_inline))
 
 enum activation { GELU, GELU_TANH, RELU, TANH };
 enum finish { PLAIN, ACTIVATED, RESIDUAL };
@@ -71,7 +72,7 @@ struct workspace {
     float *step, *least;             /* [most] */
     float *inner_step, *inner_least; /* [INNER_ROWS] */
     float *x, *context;              /* [most][width] */
-    float *qkv;                      /* [most][3 * width] */
+    float *qkv;                      /* [most + QUERIES_AT_ONCE][3 * width] */
     float *inner;                    /* [INNER_ROWS][inner] */
     float *keys;                     /* [head width][most up to whole lanes] */
     float *scores;                   /* [QUERIES_AT_ONCE][most up to whole lanes] */
@@ -88,8 +89,9 @@ static void *take(char *at, int64_t *used, int64_t bytes) {
 /* Lay the arrays out from `at`, or only count them where it is null; the bytes that they take. */
 static int64_t lay_out(const struct model *model, struct workspace *into, char *at) {
     int64_t rows = model->most, width = model->width, inner = model->inner;
+    int64_t read = (rows + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE * ROWS_AT_ONCE;
     int64_t longest = up_to_lanes(rows), single = sizeof(float), used = 0;
-    into->bytes = take(at, &used, rows * width);
+    into->bytes = take(at, &used, read * width);
     into->inner_bytes = take(at, &used, INNER_ROWS * inner);
     into->step = take(at, &used, rows * single);
     into->least = take(at, &used, rows * single);
@@ -97,7 +99,7 @@ static int64_t lay_out(const struct model *model, struct workspace *into, char *
     into->inner_least = take(at, &used, INNER_ROWS * single);
     into->x = take(at, &used, rows * width * single);
     into->context = take(at, &used, rows * width * single);
-    into->qkv = take(at, &used, 3 * rows * width * single);
+    into->qkv = take(at, &used, 3 * (rows + QUERIES_AT_ONCE) * width * single);
     into->inner = take(at, &used, INNER_ROWS * inner * single);
     into->keys = take(at, &used, width / model->heads * longest * single);
     into->scores = take(at, &used, QUERIES_AT_ONCE * longest * single);
@@ -110,16 +112,14 @@ static lanes polynomial(const float *coefficients, int count, lanes x) {
     return y;
 }
 
-/* e^x to 2e-7 of itself; x is taken as -87 below it and 88 above. Cephes' expf (Moshier). */
+/* e^x to 3e-6 of itself, of x no larger than 88; below -87 it is e^-87. As Cephes' expf (Moshier), with fewer terms. */
 static inline lanes exponential(lanes x) {
-    static const float series[] = {5.0000001201e-1f, 1.6666665459e-1f, 4.1665795894e-2f,
-                                   8.3334519073e-3f, 1.3981999507e-3f, 1.9875691500e-4f};
-    x = smaller(larger(x, all(-87.0f)), all(88.0f));
+    static const float series[] = {0.49999231f, 0.16667115f, 0.041890238f, 0.0083125027f};
+    x = larger(x, all(-87.0f));
     lanes n = whole(mul(x, all(1.44269504088896341f)));
-    lanes rest = fused(n, all(-0.693359375f), x);
-    rest = fused(n, all(2.12194440e-4f), rest);
-    lanes y = fused(polynomial(series, 6, rest), mul(rest, rest), add(rest, all(1.0f)));
-    return mul(y, power_of_two(n));
+    lanes rest = fused(n, all(-0.693147180559945f), x);
+    lanes y = fused(polynomial(series, 4, rest), mul(rest, rest), add(rest, all(1.0f)));
+    return times_power_of_two(y, n);
 }
 
 static inline lanes tangent(lanes x) {
@@ -137,7 +137,7 @@ static inline lanes gelu(lanes x) {
     return mul(x, fused(t, polynomial(fitted, 10, u), all(0.5f)));
 }
 
-static inline lanes activated(int64_t activation, lanes x) {
+static inline lanes activated(enum activation activation, lanes x) {
     switch (activation) {
     case GELU:
         return gelu(x);
@@ -152,32 +152,44 @@ static inline lanes activated(int64_t activation, lanes x) {
     }
 }
 
+/* Here and below: four registers at a time, so that one step need not wait for the last; widths are multiples of 64. */
 static void to_bytes(const float *x, int64_t width, uint8_t *bytes, float *step, float *least) {
-    lanes low = load(x), high = low;
-    for (int64_t i = LANES; i < width; i += LANES) {
-        low = smaller(low, load(x + i));
-        high = larger(high, load(x + i));
-    }
-    *least = smallest(low);
-    float range = largest(high) - *least;
+    lanes low[4], high[4];
+    for (int j = 0; j < 4; j++) low[j] = high[j] = load(x + LANES * j);
+    for (int64_t i = 4 * LANES; i < width; i += 4 * LANES)
+        for (int j = 0; j < 4; j++) {
+            low[j] = smaller(low[j], load(x + i + LANES * j));
+            high[j] = larger(high[j], load(x + i + LANES * j));
+        }
+    *least = smallest(smaller(smaller(low[0], low[1]), smaller(low[2], low[3])));
+    float range = largest(larger(larger(high[0], high[1]), larger(high[2], high[3]))) - *least;
     *step = range / 255.0f;
-    lanes per_unit = all(range > 0 ? 255.0f / range : 0.0f), from = all(*least);
-    for (int64_t i = 0; i < width; i += LANES)
-        store_bytes(bytes + i, smaller(mul(sub(load(x + i), from), per_unit), all(255.0f)));
+    float per_unit = range > 0 ? 255.0f / range : 0.0f;
+    lanes by = all(per_unit), zero = all(-*least * per_unit), steps[4];
+    for (int64_t i = 0; i < width; i += 4 * LANES) {
+        for (int j = 0; j < 4; j++) steps[j] = fused(load(x + i + LANES * j), by, zero);
+        store_bytes(bytes + i, steps[0], steps[1], steps[2], steps[3]);
+    }
 }
 
+static inline float sum_of_four(const lanes *x) { return sum(add(add(x[0], x[1]), add(x[2], x[3]))); }
+
 static void normalise(float *x, int64_t width, struct norm norm, float eps) {
-    lanes total = all(0.0f), squares = all(0.0f);
-    for (int64_t i = 0; i < width; i += LANES) total = add(total, load(x + i));
-    lanes mean = all(sum(total) / (float)width);
-    for (int64_t i = 0; i < width; i += LANES) {
-        lanes away = sub(load(x + i), mean);
-        squares = fused(away, away, squares);
-    }
-    float spread = sum(squares) / (float)width + eps;
-    lanes scale = all(1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(spread))));
+    lanes totals[4], squares[4];
+    for (int j = 0; j < 4; j++) totals[j] = squares[j] = all(0.0f);
+    for (int64_t i = 0; i < width; i += 4 * LANES)
+        for (int j = 0; j < 4; j++) totals[j] = add(totals[j], load(x + i + LANES * j));
+    float mean = sum_of_four(totals) / (float)width;
+    for (int64_t i = 0; i < width; i += 4 * LANES)
+        for (int j = 0; j < 4; j++) {
+            lanes away = sub(load(x + i + LANES * j), all(mean));
+            squares[j] = fused(away, away, squares[j]);
+        }
+    float spread = sum_of_four(squares) / (float)width + eps;
+    float scale = 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(spread)));
+    lanes by = all(scale), zero = all(-mean * scale);
     for (int64_t i = 0; i < width; i += LANES)
-        store(x + i, fused(mul(sub(load(x + i), mean), scale), load(norm.weight + i), load(norm.bias + i)));
+        store(x + i, fused(fused(load(x + i), by, zero), load(norm.weight + i), load(norm.bias + i)));
 }
 
 struct rows {
@@ -186,87 +198,140 @@ struct rows {
     int64_t count;
 };
 
+/* What becomes of `count` rows of sums of a panel: to[row][i], i from 0 to 63. */
+static inline ALWAYS_INLINE void finished(const int32_t *sums, struct rows rows, int64_t row, int64_t count,
+                                          const struct linear *by, int64_t column, float *to, int64_t stride,
+                                          enum finish finish, enum activation activation) {
+    for (int64_t m = 0; m < count; m++, sums += PANEL, to += stride) {
+        lanes step = all(rows.step[row + m]), least = all(rows.least[row + m]);
+        for (int64_t i = 0; i < PANEL; i += LANES) {
+            int64_t at = column + i;
+            lanes y = fused(load(by->least + at), least, load(by->bias + at));
+            y = fused(mul(from_int(sums + i), load(by->scale + at)), step, y);
+            if (finish == ACTIVATED) y = activated(activation, y);
+            if (finish == RESIDUAL) y = add(y, load(to + i));
+            store(to + i, y);
+        }
+    }
+}
+
 /* out[row][column - from] for columns `from` to `to` (multiples of 64). */
-static inline void linear(struct rows rows, const struct linear *by, int64_t from, int64_t to, float *out,
-                          int64_t stride, enum finish finish, int64_t activation) {
+static inline ALWAYS_INLINE void linear(struct rows rows, const struct linear *by, int64_t from, int64_t to,
+                                        float *out, int64_t stride, enum finish finish,
+                                        enum activation activation) {
     int32_t sums[ROWS_AT_ONCE * PANEL] __attribute__((aligned(ALIGNED)));
     for (int64_t column = from; column < to; column += PANEL) {
         const int8_t *panel = by->panels + column * by->depth;
         for (int64_t row = 0; row < rows.count; row += ROWS_AT_ONCE) {
             int64_t n = rows.count - row < ROWS_AT_ONCE ? rows.count - row : ROWS_AT_ONCE;
-            PRODUCTS[n](rows.bytes + row * by->depth, by->depth, panel, sums);
-            for (int64_t m = 0; m < n; m++) {
-                lanes step = all(rows.step[row + m]), least = all(rows.least[row + m]);
-                float *to_row = out + (row + m) * stride + column - from;
-                for (int64_t i = 0; i < PANEL; i += LANES) {
-                    int64_t at = column + i;
-                    lanes y = fused(load(by->least + at), least, load(by->bias + at));
-                    y = fused(mul(from_int(sums + m * PANEL + i), load(by->scale + at)), step, y);
-                    if (finish == ACTIVATED) y = activated(activation, y);
-                    if (finish == RESIDUAL) y = add(y, load(to_row + i));
-                    store(to_row + i, y);
-                }
-            }
+            product(rows.bytes + row * by->depth, n, by->depth, panel, sums);
+            finished(sums, rows, row, n, by, column, out + row * stride + column - from, stride, finish, activation);
         }
     }
 }
 
-/* One head of some rows of one sequence: weighted means of its values, the weights softmax(query keys / sqrt(D)). */
-static void attend(const float *query, int64_t queries, int64_t stride, const float *keys, const float *values,
-                   int64_t tokens, int64_t depth, float scale, float *scores, float *out, int64_t out_stride) {
-    int64_t padded = up_to_lanes(tokens);
-    for (int64_t block = 0; block < padded; block += LANES) {
-        lanes total[QUERIES_AT_ONCE];
-        for (int64_t n = 0; n < QUERIES_AT_ONCE; n++) total[n] = all(0.0f);
-        for (int64_t d = 0; d < depth; d++) {
-            lanes key = load(keys + d * padded + block);
-            for (int64_t n = 0; n < QUERIES_AT_ONCE; n++)
-                total[n] = fused(all(query[(n < queries ? n : 0) * stride + d]), key, total[n]);
-        }
-        for (int64_t n = 0; n < queries; n++) store(scores + n * padded + block, mul(total[n], all(scale)));
+static void plain(struct rows rows, const struct linear *by, int64_t from, int64_t to, float *out, int64_t stride) {
+    linear(rows, by, from, to, out, stride, PLAIN, RELU);
+}
+
+/* Added to what `out` holds. */
+static void residual(struct rows rows, const struct linear *by, float *out) {
+    linear(rows, by, 0, by->width, out, by->width, RESIDUAL, RELU);
+}
+
+/* Each activation with a loop of its own, which then asks no more which it is. */
+static void through(enum activation activation, struct rows rows, const struct linear *by, float *out) {
+    switch (activation) {
+    case GELU:
+        return linear(rows, by, 0, by->width, out, by->width, ACTIVATED, GELU);
+    case GELU_TANH:
+        return linear(rows, by, 0, by->width, out, by->width, ACTIVATED, GELU_TANH);
+    case RELU:
+        return linear(rows, by, 0, by->width, out, by->width, ACTIVATED, RELU);
+    case TANH:
+        return linear(rows, by, 0, by->width, out, by->width, ACTIVATED, TANH);
     }
-    for (int64_t n = 0; n < queries; n++) {
+}
+
+/* Before the numbers that stand for no token: where a register has `n` of tokens, it is loaded from 16 - n. */
+static const float NO_SCORE[2 * LANES] = {[LANES] = -1e30f, -1e30f, -1e30f, -1e30f, -1e30f, -1e30f, -1e30f, -1e30f,
+                                          -1e30f,           -1e30f, -1e30f, -1e30f, -1e30f, -1e30f, -1e30f, -1e30f};
+static const float IS_TOKEN[2 * LANES] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+static inline lanes tail_of(const float *of, int64_t tokens) { return load(of + up_to_lanes(tokens) - tokens); }
+
+/* Softmax of `count` rows of scores, in place; beyond the tokens they become 0. */
+static inline ALWAYS_INLINE void softmax(float *scores, int64_t count, int64_t tokens) {
+    int64_t padded = up_to_lanes(tokens), last = padded - LANES;
+    lanes is_token = tail_of(IS_TOKEN, tokens), shares[QUERIES_AT_ONCE];
+    for (int64_t n = 0; n < count; n++) {
         float *row = scores + n * padded;
-        for (int64_t i = tokens; i < padded; i++) row[i] = -1e30f; /* e^-87, which adds nothing */
         lanes high = load(row), total = all(0.0f);
         for (int64_t i = LANES; i < padded; i += LANES) high = larger(high, load(row + i));
         lanes top = all(largest(high));
         for (int64_t i = 0; i < padded; i += LANES) {
             lanes weight = exponential(sub(load(row + i), top));
+            if (i == last) weight = mul(weight, is_token);
             store(row + i, weight);
+            total = add(total, weight);
         }
-        for (int64_t i = tokens; i < padded; i++) row[i] = 0.0f;
-        for (int64_t i = 0; i < padded; i += LANES) total = add(total, load(row + i));
-        lanes share = all(1.0f / sum(total));
-        for (int64_t i = 0; i < padded; i += LANES) store(row + i, mul(load(row + i), share));
+        shares[n] = all(1.0f / sum(total));
     }
+    for (int64_t n = 0; n < count; n++)
+        for (int64_t i = 0; i < padded; i += LANES)
+            store(scores + n * padded + i, mul(load(scores + n * padded + i), shares[n]));
+}
+
+/* One head of some rows of one sequence: weighted means of its values, the weights softmax(query keys / sqrt(D)).
+ * `at_once`, a constant, is no less than `queries`: what follows these is read too, and its answers left. */
+static inline ALWAYS_INLINE void attend(const int64_t at_once, const float *query, int64_t queries, int64_t stride,
+                                        const float *keys, const float *values, int64_t tokens, int64_t depth,
+                                        float scale, float *scores, float *out, int64_t out_stride) {
+    int64_t padded = up_to_lanes(tokens);
+    lanes some[QUERIES_AT_ONCE];
+    for (int64_t block = 0; block < padded; block += LANES) {
+        for (int64_t n = 0; n < at_once; n++) some[n] = all(0.0f);
+        for (int64_t d = 0; d < depth; d++) {
+            lanes key = load(keys + d * padded + block);
+            for (int64_t n = 0; n < at_once; n++) some[n] = fused(all(query[n * stride + d]), key, some[n]);
+        }
+        lanes none = block + LANES < padded ? all(0.0f) : tail_of(NO_SCORE, tokens);
+        for (int64_t n = 0; n < at_once; n++) store(scores + n * padded + block, add(mul(some[n], all(scale)), none));
+    }
+    softmax(scores, queries, tokens);
     for (int64_t d = 0; d < depth; d += LANES) {
-        lanes mean[QUERIES_AT_ONCE];
-        for (int64_t n = 0; n < QUERIES_AT_ONCE; n++) mean[n] = all(0.0f);
+        for (int64_t n = 0; n < at_once; n++) some[n] = all(0.0f);
         for (int64_t i = 0; i < tokens; i++) {
             lanes value = load(values + i * stride + d);
-            for (int64_t n = 0; n < QUERIES_AT_ONCE; n++) mean[n] = fused(all(scores[n * padded + i]), value, mean[n]);
+            for (int64_t n = 0; n < at_once; n++) some[n] = fused(all(scores[n * padded + i]), value, some[n]);
         }
-        for (int64_t n = 0; n < queries; n++) store(out + n * out_stride + d, mean[n]);
+        for (int64_t n = 0; n < queries; n++) store(out + n * out_stride + d, some[n]);
     }
 }
 
 /* All heads of one sequence; only its first `queries` rows ask. */
-static void attention(const struct model *model, struct workspace *space, const float *query, int64_t query_stride,
+static void attention(const struct model *model, struct workspace *space, const float *query,
                       const float *keys_values, int64_t tokens, int64_t queries, float *out) {
     int64_t width = model->width, depth = width / model->heads, padded = up_to_lanes(tokens), stride = 3 * width;
     float scale = 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss((float)depth)));
     for (int64_t head = 0; head < width; head += depth) {
         const float *keys = keys_values + width + head, *values = keys_values + 2 * width + head;
-        for (int64_t d = 0; d < depth; d++) {
-            float *row = space->keys + d * padded;
-            for (int64_t i = 0; i < tokens; i++) row[i] = keys[i * stride + d];
-            for (int64_t i = tokens; i < padded; i++) row[i] = 0.0f;
-        }
+        for (int64_t i = 0; i < tokens; i++)
+            for (int64_t d = 0; d < depth; d++) space->keys[d * padded + i] = keys[i * stride + d];
+        for (int64_t d = 0; d < depth; d++)
+            for (int64_t i = tokens; i < padded; i++) space->keys[d * padded + i] = 0.0f;
         for (int64_t first = 0; first < queries; first += QUERIES_AT_ONCE) {
-            int64_t n = queries - first < QUERIES_AT_ONCE ? queries - first : QUERIES_AT_ONCE;
-            attend(query + first * query_stride + head, n, stride, space->keys, values, tokens, depth, scale,
-                   space->scores, out + first * width + head, width);
+            int64_t left = queries - first, n = left < QUERIES_AT_ONCE ? left : QUERIES_AT_ONCE;
+            const float *asking = query + first * stride + head;
+            float *to = out + first * width + head;
+#define ATTEND(at_once) \
+    attend(at_once, asking, n, stride, space->keys, values, tokens, depth, scale, space->scores, to, width)
+            if (n == 1)
+                ATTEND(1);
+            else if (n <= QUERIES_AT_ONCE / 2)
+                ATTEND(QUERIES_AT_ONCE / 2);
+            else
+                ATTEND(QUERIES_AT_ONCE);
         }
     }
 }
@@ -281,19 +346,18 @@ static struct rows as_bytes(struct workspace *space, const float *x, int64_t cou
 static void rest_of_layer(const struct model *model, const struct layer *layer, struct workspace *space, float *x,
                           const float *context, int64_t count) {
     int64_t width = model->width, inner = model->inner;
-    linear(as_bytes(space, context, count, width), &layer->out, 0, width, x, width, RESIDUAL, 0);
+    residual(as_bytes(space, context, count, width), &layer->out, x);
     for (int64_t row = 0; row < count; row++)
         normalise(x + row * width, width, layer->attention_norm, model->eps);
     for (int64_t first = 0; first < count; first += INNER_ROWS) {
         int64_t n = count - first < INNER_ROWS ? count - first : INNER_ROWS;
         float *part = x + first * width;
-        linear(as_bytes(space, part, n, width), &layer->up, 0, inner, space->inner, inner, ACTIVATED,
-               model->activation);
+        through(model->activation, as_bytes(space, part, n, width), &layer->up, space->inner);
         for (int64_t row = 0; row < n; row++)
             to_bytes(space->inner + row * inner, inner, space->inner_bytes + row * inner, space->inner_step + row,
                      space->inner_least + row);
         struct rows rows = {space->inner_bytes, space->inner_step, space->inner_least, n};
-        linear(rows, &layer->down, 0, width, part, width, RESIDUAL, 0);
+        residual(rows, &layer->down, part);
         for (int64_t row = 0; row < n; row++) normalise(part + row * width, width, layer->output_norm, model->eps);
     }
 }
@@ -338,17 +402,17 @@ static void tile(const struct model *model, struct workspace *space, const struc
         int64_t last = number == model->layers - 1;
         struct rows rows = as_bytes(space, space->x, tokens, width);
         /* Queries of the last layer are of first tokens alone, which then stand where those of all would. */
-        linear(rows, &layer->qkv, last ? width : 0, 3 * width, space->qkv + (last ? width : 0), 3 * width, PLAIN, 0);
+        plain(rows, &layer->qkv, last ? width : 0, 3 * width, space->qkv + (last ? width : 0), 3 * width);
         for (int64_t i = first; last && i < end; i++) {
             int64_t row = job->starts[i] - base;
             struct rows one = {rows.bytes + row * width, rows.step + row, rows.least + row, 1};
-            linear(one, &layer->qkv, 0, width, space->qkv + row * 3 * width, 3 * width, PLAIN, 0);
+            plain(one, &layer->qkv, 0, width, space->qkv + row * 3 * width, 3 * width);
             memmove(space->x + (i - first) * width, space->x + row * width, width * sizeof(float));
         }
         for (int64_t i = first; i < end; i++) {
             int64_t row = job->starts[i] - base, n = job->starts[i + 1] - job->starts[i];
             const float *of_sequence = space->qkv + row * 3 * width;
-            attention(model, space, of_sequence, 3 * width, of_sequence, n, last ? 1 : n,
+            attention(model, space, of_sequence, of_sequence, n, last ? 1 : n,
                       space->context + (last ? i - first : row) * width);
         }
         rest_of_layer(model, layer, space, space->x, space->context, last ? end - first : tokens);
@@ -356,6 +420,9 @@ static void tile(const struct model *model, struct workspace *space, const struc
     for (int64_t i = first; i < end; i++)
         classify(model, space->x + (i - first) * width, space->context, job->logits + i * model->outputs);
 }
+
+/* Whether this process may run what this library is compiled to; ask before anything else of it. */
+int moodstream_allowed(void) { return allowed(); }
 
 /* A core's own memory for this model; null where there is none left. */
 void *moodstream_open(const struct model *model) {
@@ -377,9 +444,8 @@ void moodstream_close(void *space) {
 
 /* Take tiles of the job until none is left; as many threads as have a workspace may do so at once. */
 void moodstream_run(const struct model *model, void *space, struct job *job) {
-    for (;;) {
-        int64_t i = atomic_fetch_add(&job->next, 1);
-        if (i >= job->count) return;
+    begin_products();
+    for (int64_t i; (i = atomic_fetch_add(&job->next, 1)) < job->count;)
         tile(model, space, job, job->tiles[i], job->tiles[i + 1]);
-    }
+    end_products();
 }

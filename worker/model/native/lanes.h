@@ -26,19 +26,21 @@ static inline lanes fused(lanes a, lanes b, lanes c) { return _mm512_fmadd_ps(a,
 static inline lanes larger(lanes a, lanes b) { return _mm512_max_ps(a, b); }
 static inline lanes smaller(lanes a, lanes b) { return _mm512_min_ps(a, b); }
 static inline lanes whole(lanes x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-/* 2^n of whole numbers n from -126 to 127. */
-static inline lanes power_of_two(lanes n) {
-    __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
-}
+/* y * 2^n of whole numbers n from -126 to 127. */
+static inline lanes times_power_of_two(lanes y, lanes n) { return _mm512_scalef_ps(y, n); }
 static inline lanes from_halves(const uint16_t *from) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
 }
 static inline lanes from_int(const int32_t *from) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(from)); }
-/* Rounded to nearest; each from 0 to 255. */
-static inline void store_bytes(uint8_t *to, lanes x) {
-    _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
+/* 64 bytes, rounded to nearest; beyond 0 and 255 it is these. */
+static inline void store_bytes(uint8_t *to, lanes a, lanes b, lanes c, lanes d) {
+    __m512i ab = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+    __m512i cd = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
+    /* Four of each, then the next four of each. */
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, cd)));
 }
+#define QUERIES_AT_ONCE 8 /* As many sums as keep both units busy while each waits for its last addition. */
 static inline __m256 low(lanes x) { return _mm512_castps512_ps256(x); }
 static inline __m256 high(lanes x) { return _mm512_extractf32x8_ps(x, 1); }
 
@@ -65,7 +67,9 @@ static inline __m256 power_of_two_8(__m256 n) {
     __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
 }
-static inline lanes power_of_two(lanes n) { return (lanes){power_of_two_8(n.a), power_of_two_8(n.b)}; }
+static inline lanes times_power_of_two(lanes y, lanes n) {
+    return mul(y, (lanes){power_of_two_8(n.a), power_of_two_8(n.b)});
+}
 static inline lanes from_halves(const uint16_t *from) {
     const __m128i *halves = (const __m128i *)from;
     return (lanes){_mm256_cvtph_ps(_mm_loadu_si128(halves)), _mm256_cvtph_ps(_mm_loadu_si128(halves + 1))};
@@ -74,11 +78,18 @@ static inline lanes from_int(const int32_t *from) {
     const __m256i *ints = (const __m256i *)from;
     return (lanes){_mm256_cvtepi32_ps(_mm256_loadu_si256(ints)), _mm256_cvtepi32_ps(_mm256_loadu_si256(ints + 1))};
 }
-static inline void store_bytes(uint8_t *to, lanes x) {
+static inline void store_16_bytes(uint8_t *to, lanes x) {
     __m256i words = _mm256_packus_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)); /* 0-3 8-11 4-7 12-15 */
     words = _mm256_permute4x64_epi64(words, _MM_SHUFFLE(3, 1, 2, 0));
     _mm_storeu_si128((__m128i *)to, _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
+static inline void store_bytes(uint8_t *to, lanes a, lanes b, lanes c, lanes d) {
+    store_16_bytes(to, a);
+    store_16_bytes(to + 16, b);
+    store_16_bytes(to + 32, c);
+    store_16_bytes(to + 48, d);
+}
+#define QUERIES_AT_ONCE 4
 static inline __m256 low(lanes x) { return x.a; }
 static inline __m256 high(lanes x) { return x.b; }
 

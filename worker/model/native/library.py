@@ -28,7 +28,13 @@ _V3: Final = frozenset({"avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"})
 """Of the level x86-64-v3, for which all is compiled."""
 _V4: Final = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 
-VARIANTS: Final = (Variant("avx512", _V4 | {"avx512_vnni"}), Variant("avx2", _V3))
+_VNNI: Final = _V4 | {"avx512_vnni"}
+
+VARIANTS: Final = (
+    Variant("amx", _VNNI | {"amx_tile", "amx_int8"}),
+    Variant("avx512", _VNNI),
+    Variant("avx2", _V3),
+)
 """The fastest first; hatch_build.py compiles each."""
 
 
@@ -54,7 +60,7 @@ def library() -> ctypes.CDLL | None:
     for variant in usable(processor_flags()):
         try:
             return load(variant)
-        except OSError as error:  # made for another C library, or from where nothing may be run
+        except OSError as error:  # made for another C library, or what the system does not let us run
             log.warning("%s.so cannot be loaded: %s", variant.name, error)
     return None
 
@@ -63,9 +69,11 @@ def load(variant: Variant) -> ctypes.CDLL:
     """One library, with the types of its functions.
 
     Raises:
-        OSError: it is not there, or not of this system.
+        OSError: it is not there, not of this system, or the system keeps what it needs from this process.
     """
     loaded = ctypes.CDLL(str(_HERE / f"{variant.name}.so"))
+    if not loaded.moodstream_allowed():
+        raise OSError("the system does not let this process use its instructions")
     loaded.moodstream_open.argtypes = [ctypes.c_void_p]
     loaded.moodstream_open.restype = ctypes.c_void_p
     loaded.moodstream_close.argtypes = [ctypes.c_void_p]

@@ -12,9 +12,12 @@
 
 #define PANEL 64
 
+/* Below: `product` of at most ROWS_AT_ONCE rows; INNER_ROWS is how many of the widest product it is best to have at a
+ * time, so that what they give stays in the second cache and weights are not read too often (a multiple of it). */
+
 #ifdef __AVX512VNNI__
 
-#define ROWS_AT_ONCE 6
+#define FEW_ROWS 6
 
 #ifdef __clang__
 #define ADD(total, row, weights) total = _mm512_dpbusd_epi32(total, row, weights)
@@ -66,11 +69,11 @@ PRODUCT(5)
 PRODUCT(6)
 
 typedef void (*product_of)(const uint8_t *, long, const int8_t *, int32_t *);
-static const product_of PRODUCTS[ROWS_AT_ONCE + 1] = {0, product_1, product_2, product_3, product_4, product_5, product_6};
+static const product_of PRODUCTS[FEW_ROWS + 1] = {0, product_1, product_2, product_3, product_4, product_5, product_6};
 
 #else
 
-#define ROWS_AT_ONCE 4
+#define FEW_ROWS 4
 
 /* Without instructions for 8 bits: both factors widened to 16, whose products of pairs are exact in 32. */
 #define PRODUCT(ROWS)                                                                                      \
@@ -103,7 +106,102 @@ PRODUCT(3)
 PRODUCT(4)
 
 typedef void (*product_of)(const uint8_t *, long, const int8_t *, int32_t *);
-static const product_of PRODUCTS[ROWS_AT_ONCE + 1] = {0, product_1, product_2, product_3, product_4};
+static const product_of PRODUCTS[FEW_ROWS + 1] = {0, product_1, product_2, product_3, product_4};
+
+#endif
+
+#ifdef __AMX_INT8__
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Sixteen rows of 64 bytes are a tile of AMX, and so are 64 inputs of 16 columns of a panel. Reads up to 31 rows
+ * more than asked, and computes what nobody reads. Depth is a multiple of 64. */
+#define ROWS_AT_ONCE 32
+#define INNER_ROWS 128
+#define TILE 16
+
+static inline void product(const uint8_t *rows, long count, long depth, const int8_t *panel, int32_t *sums) {
+    if (count <= FEW_ROWS) {
+        PRODUCTS[count](rows, depth, panel, sums);
+        return;
+    }
+    __asm__ volatile("" ::: "memory"); /* GCC does not know that loading a tile reads memory. */
+    if (count <= TILE) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        for (long k = 0; k < depth; k += 64, panel += 64 * PANEL) {
+            _tile_loadd(4, rows + k, depth);
+            _tile_loadd(5, panel, 4 * PANEL);
+            _tile_dpbusd(0, 4, 5);
+            _tile_loadd(6, panel + 64, 4 * PANEL);
+            _tile_dpbusd(1, 4, 6);
+            _tile_loadd(7, panel + 128, 4 * PANEL);
+            _tile_dpbusd(2, 4, 7);
+            _tile_loadd(5, panel + 192, 4 * PANEL);
+            _tile_dpbusd(3, 4, 5);
+        }
+        _tile_stored(0, sums, 4 * PANEL);
+        _tile_stored(1, sums + 16, 4 * PANEL);
+        _tile_stored(2, sums + 32, 4 * PANEL);
+        _tile_stored(3, sums + 48, 4 * PANEL);
+    } else {
+        for (int half = 0; half < PANEL; half += PANEL / 2) {
+            const int8_t *weights = panel + 4 * half;
+            _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+            for (long k = 0; k < depth; k += 64, weights += 64 * PANEL) {
+                _tile_loadd(4, rows + k, depth);
+                _tile_loadd(6, weights, 4 * PANEL);
+                _tile_dpbusd(0, 4, 6);
+                _tile_loadd(7, weights + 64, 4 * PANEL);
+                _tile_dpbusd(1, 4, 7);
+                _tile_loadd(5, rows + TILE * depth + k, depth);
+                _tile_dpbusd(2, 5, 6);
+                _tile_dpbusd(3, 5, 7);
+            }
+            _tile_stored(0, sums + half, 4 * PANEL);
+            _tile_stored(1, sums + half + 16, 4 * PANEL);
+            _tile_stored(2, sums + TILE * PANEL + half, 4 * PANEL);
+            _tile_stored(3, sums + TILE * PANEL + half + 16, 4 * PANEL);
+        }
+    }
+}
+
+/* Linux gives the registers of tiles to processes that ask; 0 where it does not. */
+static inline int allowed(void) {
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+
+/* All eight registers of this thread as 16 rows of 64 bytes. */
+static inline void begin_products(void) {
+    static const struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } shape = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {TILE, TILE, TILE, TILE, TILE, TILE, TILE, TILE}};
+    _tile_loadconfig(&shape);
+}
+
+static inline void end_products(void) { _tile_release(); }
+
+#else
+
+#define ROWS_AT_ONCE FEW_ROWS
+#define INNER_ROWS 48
+
+static inline void product(const uint8_t *rows, long count, long depth, const int8_t *panel, int32_t *sums) {
+    PRODUCTS[count](rows, depth, panel, sums);
+}
+
+static inline int allowed(void) { return 1; }
+static inline void begin_products(void) {}
+static inline void end_products(void) {}
 
 #endif
 #endif
