@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from io import StringIO
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from worker.bench.cpu_peers import measure
 from worker.bench.labels import labels, queries
 from worker.bench.latency import throughput, waits
 from worker.bench.picture import throughput_svg
+from worker.bench.report import as_table
 from worker.bench.stream import systems, worker_environment
 from worker.cli import cli
 from worker.configuration import load
@@ -130,3 +133,19 @@ def test_queries_to_track_can_be_parsed_and_find_some_posts() -> None:
     matcher = Matcher(found)
     assert any(matcher.match(text, None, "en", "tweets") for text in texts)
     assert len(queries(texts, 5000)) < 5000
+
+
+def test_a_table_fits_a_narrow_screen_with_every_number_whole() -> None:
+    speeds = {"pipeline, batches of 32": 167.0, "OpenVINO": 662.4, "moodstream, 256 at once": 1679.0}
+    screen = Console(width=60, file=StringIO())
+
+    screen.print(as_table(speeds, "moodstream bench cpu"))
+
+    assert isinstance(screen.file, StringIO)
+    shown = [line.split() for line in screen.file.getvalue().splitlines() if line.strip()]
+    assert shown[1] == ["system", "posts/s", "x1", "x2"]
+    assert shown[3:] == [
+        ["1", "pipeline,", "batches", "of", "32", "167", "0.25"],
+        ["2", "OpenVINO", "662", "3.97"],
+        ["3", "moodstream,", "256", "at", "once", "1,679", "10.05", "2.53"],
+    ]

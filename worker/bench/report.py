@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from worker.bench.api import Found as Answered
@@ -12,6 +13,9 @@ from worker.bench.capacity import Needs
 from worker.bench.latency import Found
 from worker.bench.memory import Footprint
 from worker.bench.trends import Found as Counted
+
+_OURS = "moodstream"
+"""How the names of our own systems begin; the others are peers."""
 
 
 def ratios(speeds: Mapping[str, float]) -> dict[str, dict[str, float]]:
@@ -29,16 +33,20 @@ def as_json(speeds: Mapping[str, float]) -> dict[str, Any]:
 
 
 def as_table(speeds: Mapping[str, float], title: str) -> Table:
-    """Each system's speed and its share of every other one's."""
-    table = Table(title=title)
+    """Each system's speed, and how many times that of each peer, by the peers' numbers."""
+    table = Table(title=title, box=SIMPLE, padding=0, collapse_padding=True)
+    table.add_column("", justify="right", no_wrap=True)
     table.add_column("system")
-    table.add_column("posts/s", justify="right")
-    for peer in speeds:
-        table.add_column(f"x {peer}", justify="right")
-    by_peer = ratios(speeds)
+    table.add_column("posts/s", justify="right", no_wrap=True)
+    numbers = {name: str(number) for number, name in enumerate(speeds, start=1)}
+    peers = [name for name in speeds if not name.startswith(_OURS)]
+    for peer in peers:
+        table.add_column(f"x{numbers[peer]}", justify="right", no_wrap=True)
     for name, speed in speeds.items():
-        shares = [f"{by_peer[name][peer]:.2f}" if peer in by_peer[name] else "" for peer in speeds]
-        table.add_row(name, f"{speed:,.0f}", *shares)
+        shares = [
+            f"{speed / speeds[peer]:.2f}" if peer != name and speeds[peer] > 0 else "" for peer in peers
+        ]
+        table.add_row(numbers[name], name, f"{speed:,.0f}", *shares)
     return table
 
 
