@@ -184,6 +184,24 @@ def test_an_answer_is_the_same_to_the_bit_whatever_else_is_asked(
         backend.close()
 
 
+def test_what_an_earlier_call_left_in_memory_changes_nothing(
+    saved: tuple[Any, Artifact], compiled: ctypes.CDLL
+) -> None:
+    """Rows and keys are read up to whole registers and tiles: what stands there (NaN) comes to nothing."""
+    _, artifact = saved
+    backend = NativeBackend(artifact, compiled, streams=1)
+    size_of = ctypes.CDLL(None).malloc_usable_size
+    size_of.argtypes, size_of.restype = [ctypes.c_void_p], ctypes.c_size_t
+    [space] = backend._spaces
+    memory = ctypes.cast(space, ctypes.POINTER(ctypes.c_void_p))[0]
+    assert memory is not None
+    for length in (1, 2, 15, 16, 17, 40, LONGEST):
+        rows = some_rows([length, 3, length])
+        expected = backend.logits(rows)
+        ctypes.memset(memory, 0xFF, size_of(memory))
+        np.testing.assert_array_equal(backend.logits(rows), expected)
+
+
 @pytest.fixture
 def bundled(compiled: ctypes.CDLL) -> Iterator[NativeBackend]:
     backend = NativeBackend(load(bundled_model()), compiled, streams=2)

@@ -11,6 +11,7 @@
 
 #define _DEFAULT_SOURCE /* For syscall. */
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -72,7 +73,7 @@ struct workspace {
     float *step, *least;             /* [most] */
     float *inner_step, *inner_least; /* [INNER_ROWS] */
     float *x, *context;              /* [most][width] */
-    float *qkv;                      /* [most + QUERIES_AT_ONCE][3 * width] */
+    float *qkv;                      /* [most + LANES][3 * width] */
     float *inner;                    /* [INNER_ROWS][inner] */
     float *keys;                     /* [head width][most up to whole lanes] */
     float *scores;                   /* [QUERIES_AT_ONCE][most up to whole lanes] */
@@ -99,7 +100,7 @@ static int64_t lay_out(const struct model *model, struct workspace *into, char *
     into->inner_least = take(at, &used, INNER_ROWS * single);
     into->x = take(at, &used, rows * width * single);
     into->context = take(at, &used, rows * width * single);
-    into->qkv = take(at, &used, 3 * (rows + QUERIES_AT_ONCE) * width * single);
+    into->qkv = take(at, &used, 3 * (rows + LANES) * width * single);
     into->inner = take(at, &used, INNER_ROWS * inner * single);
     into->keys = take(at, &used, width / model->heads * longest * single);
     into->scores = take(at, &used, QUERIES_AT_ONCE * longest * single);
@@ -253,10 +254,11 @@ static void through(enum activation activation, struct rows rows, const struct l
     }
 }
 
-/* Before the numbers that stand for no token: where a register has `n` of tokens, it is loaded from 16 - n. */
-static const float NO_SCORE[2 * LANES] = {[LANES] = -1e30f, -1e30f, -1e30f, -1e30f, -1e30f, -1e30f, -1e30f, -1e30f,
-                                          -1e30f,           -1e30f, -1e30f, -1e30f, -1e30f, -1e30f, -1e30f, -1e30f};
-static const float IS_TOKEN[2 * LANES] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+/* What a score may be at most, and what a weight is multiplied by: of 16 tokens, then of what stands for none. Where a
+ * register has `n` tokens they are loaded from 16 - n. */
+#define SIXTEEN(x) x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x
+static const float MOST_SCORE[2 * LANES] = {SIXTEEN(INFINITY), SIXTEEN(-1e30f)};
+static const float IS_TOKEN[2 * LANES] = {SIXTEEN(1.0f)};
 
 static inline lanes tail_of(const float *of, int64_t tokens) { return load(of + up_to_lanes(tokens) - tokens); }
 
@@ -295,8 +297,9 @@ static inline ALWAYS_INLINE void attend(const int64_t at_once, const float *quer
             lanes key = load(keys + d * padded + block);
             for (int64_t n = 0; n < at_once; n++) some[n] = fused(all(query[n * stride + d]), key, some[n]);
         }
-        lanes none = block + LANES < padded ? all(0.0f) : tail_of(NO_SCORE, tokens);
-        for (int64_t n = 0; n < at_once; n++) store(scores + n * padded + block, add(mul(some[n], all(scale)), none));
+        lanes most = block + LANES < padded ? all(INFINITY) : tail_of(MOST_SCORE, tokens);
+        for (int64_t n = 0; n < at_once; n++)
+            store(scores + n * padded + block, smaller(mul(some[n], all(scale)), most));
     }
     softmax(scores, queries, tokens);
     for (int64_t d = 0; d < depth; d += LANES) {
@@ -309,17 +312,17 @@ static inline ALWAYS_INLINE void attend(const int64_t at_once, const float *quer
     }
 }
 
-/* All heads of one sequence; only its first `queries` rows ask. */
+/* All heads of one sequence; only its first `queries` rows ask. What follows its keys is read with them, up to whole
+ * registers, and comes to nothing. */
 static void attention(const struct model *model, struct workspace *space, const float *query,
                       const float *keys_values, int64_t tokens, int64_t queries, float *out) {
     int64_t width = model->width, depth = width / model->heads, padded = up_to_lanes(tokens), stride = 3 * width;
     float scale = 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss((float)depth)));
     for (int64_t head = 0; head < width; head += depth) {
         const float *keys = keys_values + width + head, *values = keys_values + 2 * width + head;
-        for (int64_t i = 0; i < tokens; i++)
-            for (int64_t d = 0; d < depth; d++) space->keys[d * padded + i] = keys[i * stride + d];
-        for (int64_t d = 0; d < depth; d++)
-            for (int64_t i = tokens; i < padded; i++) space->keys[d * padded + i] = 0.0f;
+        for (int64_t i = 0; i < padded; i += LANES)
+            for (int64_t d = 0; d < depth; d += LANES)
+                turn_over(keys + i * stride + d, stride, space->keys + d * padded + i, padded);
         for (int64_t first = 0; first < queries; first += QUERIES_AT_ONCE) {
             int64_t left = queries - first, n = left < QUERIES_AT_ONCE ? left : QUERIES_AT_ONCE;
             const float *asking = query + first * stride + head;

@@ -40,6 +40,30 @@ static inline void store_bytes(uint8_t *to, lanes a, lanes b, lanes c, lanes d) 
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, cd)));
 }
+/* to[column][row] = from[row][column] of 16 rows and columns: pairs, fours, eights and sixteens change places. */
+static inline void turn_over(const float *from, int64_t stride, float *to, int64_t to_stride) {
+    __m512 a[LANES], b[LANES];
+    for (int i = 0; i < LANES; i++) a[i] = load(from + i * stride);
+    for (int i = 0; i < LANES; i += 2) {
+        b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < LANES; i += 4)
+        for (int j = 0; j < 2; j++) {
+            __m512d low = _mm512_castps_pd(b[i + j]), high = _mm512_castps_pd(b[i + j + 2]);
+            a[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+            a[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+        }
+    for (int i = 0; i < LANES; i += 8)
+        for (int j = 0; j < 4; j++) {
+            b[i + j] = _mm512_shuffle_f32x4(a[i + j], a[i + j + 4], 0x88);
+            b[i + j + 4] = _mm512_shuffle_f32x4(a[i + j], a[i + j + 4], 0xdd);
+        }
+    for (int j = 0; j < 8; j++) {
+        store(to + j * to_stride, _mm512_shuffle_f32x4(b[j], b[j + 8], 0x88));
+        store(to + (j + 8) * to_stride, _mm512_shuffle_f32x4(b[j], b[j + 8], 0xdd));
+    }
+}
 #define QUERIES_AT_ONCE 8 /* As many sums as keep both units busy while each waits for its last addition. */
 static inline __m256 low(lanes x) { return _mm512_castps512_ps256(x); }
 static inline __m256 high(lanes x) { return _mm512_extractf32x8_ps(x, 1); }
@@ -88,6 +112,10 @@ static inline void store_bytes(uint8_t *to, lanes a, lanes b, lanes c, lanes d) 
     store_16_bytes(to + 16, b);
     store_16_bytes(to + 32, c);
     store_16_bytes(to + 48, d);
+}
+static inline void turn_over(const float *from, int64_t stride, float *to, int64_t to_stride) {
+    for (int row = 0; row < LANES; row++)
+        for (int column = 0; column < LANES; column++) to[column * to_stride + row] = from[row * stride + column];
 }
 #define QUERIES_AT_ONCE 4
 static inline __m256 low(lanes x) { return x.a; }
