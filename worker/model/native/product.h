@@ -151,9 +151,9 @@ static inline void product(const uint8_t *rows, long count, long depth, const in
         for (int half = 0; half < PANEL; half += PANEL / 2) {
             const int8_t *weights = panel + 4 * half;
             _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
+            _tile_zero(1);
+            _tile_zero(2);
+            _tile_zero(3);
             for (long k = 0; k < depth; k += 64, weights += 64 * PANEL) {
                 _tile_loadd(4, rows + k, depth);
                 _tile_loadd(6, weights, 4 * PANEL);
