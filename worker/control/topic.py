@@ -14,7 +14,7 @@ from worker.clock import backoff
 from worker.control.messages import Setting
 from worker.errors import DependencyError
 from worker.settings import KafkaSettings
-from worker.stream.connection import client_logger, librdkafka
+from worker.stream.connection import client_logger, librdkafka, onlooker
 from worker.stream.refusal import refusal, refused
 
 OnMessage = Callable[[bytes | None, bytes | None], None]
@@ -44,14 +44,11 @@ class ControlReader:
         self.trouble: str | None = None
         """Why it cannot be read; None where it can."""
         self._consumer = Consumer(
-            librdkafka(
+            onlooker(
                 kafka,
+                f"{topic}-reader",  # never used: nothing is committed, nothing subscribed
                 **{
-                    "group.id": f"{topic}-reader",  # never used: nothing is committed, nothing subscribed
-                    "enable.auto.commit": False,
-                    "enable.partition.eof": True,
                     "auto.offset.reset": "earliest",
-                    "isolation.level": "read_committed",
                     "topic.metadata.refresh.interval.ms": 5000,
                     "error_cb": self._on_error,
                 },

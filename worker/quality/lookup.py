@@ -15,7 +15,7 @@ from worker.errors import BadRecordError, DependencyError, UnansweredError
 from worker.formats.registry import RegistryAwayError
 from worker.quality.correction import LabelRef
 from worker.settings import KafkaSettings
-from worker.stream.connection import client_logger, librdkafka
+from worker.stream.connection import client_logger, onlooker
 from worker.stream.refusal import refused
 from worker.types import Label
 
@@ -67,14 +67,10 @@ class KafkaLabelLookup:
         self._partitions: dict[str, int] = {}
         self._refused: str | None = None
         self._consumer = Consumer(
-            librdkafka(
+            onlooker(
                 kafka,
+                group_id,
                 **{
-                    "group.id": group_id,
-                    "enable.auto.commit": False,
-                    "enable.auto.offset.store": False,
-                    "isolation.level": "read_committed",
-                    "enable.partition.eof": True,
                     "auto.offset.reset": "error",
                     "fetch.wait.max.ms": 50,
                     # One record is wanted, not the topic; and the next one soon: by default librdkafka

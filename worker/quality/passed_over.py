@@ -16,7 +16,7 @@ from worker.clock import Clock
 from worker.errors import UnansweredError
 from worker.quality.probe import why
 from worker.settings import KafkaSettings
-from worker.stream.connection import client_logger, librdkafka
+from worker.stream.connection import client_logger, onlooker
 from worker.stream.kafka_source import record_of
 from worker.types import Record
 
@@ -64,14 +64,10 @@ class KafkaCorrectionLog:
         self._within_s = within_s
         self._where = (topic, partition)
         self._consumer = Consumer(
-            librdkafka(
+            onlooker(
                 kafka,
+                group_id,
                 **{
-                    "group.id": group_id,
-                    "enable.auto.commit": False,
-                    "enable.auto.offset.store": False,
-                    "isolation.level": "read_committed",
-                    "enable.partition.eof": True,
                     "auto.offset.reset": "earliest",
                     "fetch.wait.max.ms": 50,
                 },

@@ -86,6 +86,25 @@ def member(
     )
 
 
+def onlooker(kafka: KafkaSettings, group_id: str, **more: Any) -> dict[str, Any]:
+    """The configuration of a confluent-kafka consumer that is told where to read and joins no group.
+
+    It gets what was committed, and is told where a partition ends. It still needs the name of a group, and of
+    that alone it commits, where its owner asks for it.
+    """
+    return librdkafka(
+        kafka,
+        **{
+            "group.id": group_id,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            **more,
+        },
+    )
+
+
 def kafka_python(kafka: KafkaSettings) -> dict[str, Any]:
     """The configuration of a kafka-python client (administration, inspection, replay by time).
 

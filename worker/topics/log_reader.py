@@ -12,7 +12,7 @@ from worker.clock import Clock
 from worker.errors import ConfigurationError, DependencyError
 from worker.settings import KafkaSettings
 from worker.stream.asking import ANSWER_S
-from worker.stream.connection import client_logger, librdkafka
+from worker.stream.connection import client_logger, onlooker
 from worker.stream.kafka_source import record_of
 from worker.stream.own_group import OwnGroup
 from worker.stream.refusal import refusal, refused
@@ -49,13 +49,10 @@ class LogReader:
         self._where = f"Kafka at {kafka.bootstrap_servers}"
         self._refused: KafkaError | None = None
         self._consumer = Consumer(
-            librdkafka(
+            onlooker(
                 kafka,
+                group,
                 **{
-                    "group.id": group,
-                    "enable.auto.commit": False,
-                    "isolation.level": "read_committed",
-                    "enable.partition.eof": True,
                     "fetch.wait.max.ms": 20,
                     "auto.offset.reset": "earliest",
                     "queued.max.messages.kbytes": _QUEUE_KB,

@@ -121,6 +121,13 @@ static const product_of PRODUCTS[FEW_ROWS + 1] = {0, product_1, product_2, produ
 #define INNER_ROWS 128
 #define TILE 16
 
+static inline void zero_sums(void) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+}
+
 static inline void product(const uint8_t *rows, long count, long depth, const int8_t *panel, int32_t *sums) {
     if (count <= FEW_ROWS) {
         PRODUCTS[count](rows, depth, panel, sums);
@@ -128,10 +135,7 @@ static inline void product(const uint8_t *rows, long count, long depth, const in
     }
     __asm__ volatile("" ::: "memory"); /* GCC does not know that loading a tile reads memory. */
     if (count <= TILE) {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
+        zero_sums();
         for (long k = 0; k < depth; k += 64, panel += 64 * PANEL) {
             _tile_loadd(4, rows + k, depth);
             _tile_loadd(5, panel, 4 * PANEL);
@@ -150,10 +154,7 @@ static inline void product(const uint8_t *rows, long count, long depth, const in
     } else {
         for (int half = 0; half < PANEL; half += PANEL / 2) {
             const int8_t *weights = panel + 4 * half;
-            _tile_zero(0);
-            _tile_zero(1);
-            _tile_zero(2);
-            _tile_zero(3);
+            zero_sums();
             for (long k = 0; k < depth; k += 64, weights += 64 * PANEL) {
                 _tile_loadd(4, rows + k, depth);
                 _tile_loadd(6, weights, 4 * PANEL);

@@ -17,7 +17,7 @@ from worker.clock import Clock
 from worker.errors import DependencyError
 from worker.settings import KafkaSettings
 from worker.stream.asking import ANSWER_S, Asking
-from worker.stream.connection import client_logger, librdkafka
+from worker.stream.connection import client_logger, onlooker
 from worker.stream.edges import OnRevoke
 from worker.stream.kafka_source import record_of
 from worker.stream.own_group import OwnGroup
@@ -74,15 +74,11 @@ class BoundedSource:
         self._refused: KafkaError | None = None
         self._silent_s = 0.0
         self._consumer = Consumer(
-            librdkafka(
+            onlooker(
                 kafka,
+                group,
                 **{
-                    "group.id": group,
-                    "enable.auto.commit": False,
-                    "enable.auto.offset.store": False,
                     "auto.offset.reset": "error",
-                    "enable.partition.eof": True,
-                    "isolation.level": "read_committed",
                     "fetch.wait.max.ms": 50,
                     "queued.max.messages.kbytes": _QUEUE_KB,
                     "fetch.max.bytes": _QUEUE_KB * 1024 // 4,

@@ -17,7 +17,7 @@ from worker.clock import Clock
 from worker.errors import DependencyError
 from worker.replay.history.ranges import Range
 from worker.settings import KafkaSettings
-from worker.stream.connection import client_logger, librdkafka
+from worker.stream.connection import client_logger, onlooker
 from worker.stream.kafka_source import record_of
 from worker.stream.refusal import refused
 from worker.types import Record
@@ -55,15 +55,11 @@ class RangeReader:
         self._open: dict[int, Range] = {}
         self._reached: dict[int, int] = {}
         self._consumer = Consumer(
-            librdkafka(
+            onlooker(
                 kafka,
+                GROUP,
                 **{
-                    "group.id": GROUP,
-                    "enable.auto.commit": False,
-                    "enable.auto.offset.store": False,
                     "auto.offset.reset": "error",
-                    "enable.partition.eof": True,
-                    "isolation.level": "read_committed",
                     "queued.max.messages.kbytes": _QUEUE_KB,
                     "fetch.max.bytes": _QUEUE_KB * 1024 // 4,
                 },
