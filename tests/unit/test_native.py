@@ -254,9 +254,19 @@ def test_tiles_are_whole_rows_and_never_too_large(lengths: list[int], cores: int
     assert np.diff(starts[tiles]).max() <= 256 + 128
 
 
-def test_work_for_two_is_cut_into_halves() -> None:
-    starts = np.arange(17, dtype=np.int64) * 25
-    assert cut(starts, 2).tolist() == [0, 8, 16]
+def test_little_work_for_two_is_cut_into_halves() -> None:
+    starts = np.arange(8, dtype=np.int64) * 25
+    assert cut(starts, 2).tolist() == [0, 4, 7]
+
+
+def test_the_last_tiles_are_small_so_that_a_core_that_is_late_holds_up_nobody() -> None:
+    starts = np.arange(401, dtype=np.int64) * 25
+
+    tokens = np.diff(starts[cut(starts, 2)])
+
+    assert tokens[:-10].min() > 200
+    assert tokens[-10:].max() < 103 + 25
+    assert len(tokens) % 2 == 0
 
 
 @pytest.mark.parametrize(

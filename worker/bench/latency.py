@@ -31,6 +31,7 @@ _OVERLOAD = 1.2
 """Of what the worker does with a backlog: more than it can do beside sender and reader."""
 _PATIENCE_S = 60.0
 _BATCH = 512
+_IDLE_S = 0.05
 
 
 class Waits(msgspec.Struct, frozen=True):
@@ -239,7 +240,8 @@ class Reader:
     def _read(self) -> None:
         decode = msgspec.json.Decoder(_Label).decode
         while not self._stop.is_set():
-            for message in self._consumer.consume(_BATCH, 0.01):
+            came = self._consumer.consume(1, _IDLE_S)  # a call for more waits until it has so many
+            for message in came and [*came, *self._consumer.consume(_BATCH, 0.0)]:
                 if message.error() is None and message.value():
                     self._note(decode(message.value() or b""))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +19,11 @@ from worker.model.rows import ids_of, lengths_of
 
 _TILE_TOKENS = 256
 """What a core computes at a time: what lies between two products stays in its own cache."""
+_SMALL_TILE_TOKENS = 96
+"""The same near the end of a call, where a core that others keep busy would hold up all: the other ones then
+take what is left. Each tile reads all weights, so that smaller ones cost more in all."""
+_LAST_TOKENS = 512
+"""For each core, where that end begins."""
 
 
 class NativeBackend:
@@ -83,11 +89,19 @@ class NativeBackend:
 def cut(starts: NDArray[np.int64], cores: int) -> NDArray[np.int64]:
     """(tiles + 1,) the first row of each tile, and the end.
 
-    As even as whole rows allow, and as many for each core. A tile has `_TILE_TOKENS` and a row's
-    tokens at most.
+    As even as whole rows allow, and as many for each core; small ones last. A tile has `_TILE_TOKENS`
+    and a row's tokens at most.
     """
-    rounds = -(-int(starts[-1]) // (cores * _TILE_TOKENS))
-    ideal = np.linspace(0, starts[-1], rounds * cores + 1)
+    tokens = int(starts[-1])
+    large = max(0, tokens - cores * _LAST_TOKENS)
+    rounds = math.ceil(large / (cores * _TILE_TOKENS))
+    last_rounds = max(1, round((tokens - large) / (cores * _SMALL_TILE_TOKENS)))
+    ideal = np.concatenate(
+        [
+            np.linspace(0, large, rounds * cores, endpoint=False),
+            np.linspace(large, tokens, last_rounds * cores + 1),
+        ]
+    )
     return np.unique(np.searchsorted(starts, ideal)).astype(np.int64)
 
 
