@@ -32,6 +32,7 @@ _OVERLOAD = 1.2
 _PATIENCE_S = 60.0
 _BATCH = 512
 _IDLE_S = 0.05
+"""How soon the reader sees that it is to stop."""
 
 
 class Waits(msgspec.Struct, frozen=True):
@@ -241,7 +242,8 @@ class Reader:
         decode = msgspec.json.Decoder(_Label).decode
         while not self._stop.is_set():
             came = self._consumer.consume(1, _IDLE_S)  # a call for more waits until it has so many
-            for message in came and [*came, *self._consumer.consume(_BATCH, 0.0)]:
+            came += self._consumer.consume(_BATCH, 0.0)
+            for message in came:
                 if message.error() is None and message.value():
                     self._note(decode(message.value() or b""))
 

@@ -20,8 +20,8 @@ from worker.model.rows import ids_of, lengths_of
 _TILE_TOKENS = 256
 """What a core computes at a time: what lies between two products stays in its own cache."""
 _SMALL_TILE_TOKENS = 96
-"""The same near the end of a call, where a core that others keep busy would hold up all: the other ones then
-take what is left. Each tile reads all weights, so that smaller ones cost more in all."""
+"""About as much near the end of a call, where a core that others keep busy would hold up all: the other ones
+then take what is left. Each tile reads all weights, so that smaller ones cost more in all."""
 _LAST_TOKENS = 512
 """For each core, where that end begins."""
 
