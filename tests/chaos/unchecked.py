@@ -8,8 +8,8 @@ from typing import Any
 from tests.chaos import process
 from worker.trends import redis_store, role
 
-_CHECK = """if stored ~= expected then
-  return {stored}
+_CHECK = """if not as_believed then
+  return answer
 end
 """
 

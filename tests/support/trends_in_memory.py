@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from opentelemetry.trace import Tracer
 
@@ -18,7 +18,7 @@ from worker.trends.live.feed import MemoryLiveFeed, Sampler
 from worker.trends.live.hub import Hub
 from worker.trends.loop import TrendsLoop
 from worker.trends.memory_store import MemoryTrendStore
-from worker.trends.store import Applied, Limits, Position, StoreUnavailableError, do_nothing
+from worker.trends.store import Limits, Outcome, Position, Prepared, StoreUnavailableError
 from worker.trends.windows import Window
 from worker.web.health import Health
 
@@ -28,28 +28,36 @@ class Store(MemoryTrendStore):
 
     away = False
     loses_answers = 0
-    works: Callable[[], object] = staticmethod(do_nothing)
+    works: Callable[[], object] = staticmethod(lambda: None)
     # What it does between the question and its answer.
 
     def open(self, partitions: Iterable[int]) -> dict[int, Position | None]:
-        self._reach()
+        self.reach()
         return super().open(partitions)
 
-    def apply(
-        self, batch: Batch, expected: Position | None, on_sending: Callable[[], object] = do_nothing
-    ) -> Applied:
-        self._reach()
-        on_sending()
-        self.works()
-        applied = super().apply(batch, expected)
-        if self.loses_answers:
-            self.loses_answers -= 1
-            raise StoreUnavailableError("redis", "TimeoutError: the answer did not come")
-        return applied
+    def prepare(self, batches: Sequence[Batch]) -> Prepared:
+        return _Prepared(self, super().prepare(batches))
 
-    def _reach(self) -> None:
+    def reach(self) -> None:
         if self.away:
             raise StoreUnavailableError("redis", "ConnectionError: connection refused")
+
+
+class _Prepared:
+    """What such a store does."""
+
+    def __init__(self, store: Store, prepared: Prepared) -> None:
+        self._store = store
+        self._prepared = prepared
+
+    def apply(self, expected: Sequence[Position | None]) -> list[Outcome]:
+        self._store.reach()
+        self._store.works()
+        outcomes = self._prepared.apply(expected)
+        if self._store.loses_answers:
+            self._store.loses_answers -= 1
+            raise StoreUnavailableError("redis", "TimeoutError: the answer did not come")
+        return outcomes
 
 
 class World:

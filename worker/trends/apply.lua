@@ -1,39 +1,51 @@
--- Counts one batch of one partition exactly once: compares the stored state, counts, advances it.
--- Answers what it leaves behind as state ('' for none) and, where it has counted, how many tables of terms each
--- of the batch's hours has that are not packed yet, then the greatest rank of each set of samples that is full
--- (-1 of others). A state that begins with '!' names another generation:
--- nothing is counted.
+-- Counts a batch of each of some partitions exactly once: compares their stored states, counts, advances them.
+-- Answers 1, how many tables of terms each of the batches' hours has that are not packed yet, and the greatest rank
+-- of each set of samples that is full (-1 of others). Where a state is another one than the reader believes in,
+-- nothing is counted: the answer is 0 and the stored states ('' for none). Where another generation is being
+-- counted, -1.
 --
 -- KEYS  1   hash of the topic: partition -> "generation:offset", and "generation"
--- ARGV  1   the partition
---       2   the state that the reader believes in, '' for none
---       3   the state afterwards
---       4   its generation
---       5   what all keys of the generation begin with; they share the hash tag of KEYS[1], so that they live
+-- ARGV  1   the generation of all states afterwards
+--       2   what all keys of the generation begin with; they share the hash tag of KEYS[1], so that they live
 --           where it does
---       6   what is added, as MessagePack: see worker/trends/delta.py
---       7   the index of samples of today, the one of yesterday, and seconds until it goes
---       8...
---       10  the packed tables of terms, in the order of their rows
+--       3   what is added, as MessagePack: see worker/trends/delta.py
+--       4   the samples that are deleted, as MessagePack
+--       5   the index of samples of today, the one of yesterday, and seconds until it goes
+--       6
+--       7
+--       8   how many partitions
+--       9   of each: the partition, the state that the reader believes in ('' for none), the state afterwards
+--       ...
+--           the packed tables of terms, in the order of their rows
 --
 -- States are compared as text, because Lua's numbers hold only 53 bits. Nothing newer than Redis 6.2 is used.
 
-local partition, expected, wanted, generation, prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local generation, prefix, partitions = ARGV[1], ARGV[2], tonumber(ARGV[8])
+local first_table = 9 + 3 * partitions
 
-local stored = redis.call('HGET', KEYS[1], partition) or ''
-if stored ~= expected then
-  return {stored}
+local as_believed, answer = true, {0}
+for at = 9, first_table - 1, 3 do
+  local stored = redis.call('HGET', KEYS[1], ARGV[at]) or ''
+  answer[#answer + 1] = stored
+  if stored ~= ARGV[at + 1] then
+    as_believed = false
+  end
+end
+if not as_believed then
+  return answer
 end
 local current = redis.call('HGET', KEYS[1], 'generation')
 if current and current ~= generation then
-  return {'!' .. current}
+  return {-1}
 end
 
 -- First of all writes: a Redis that takes none (a replica, out of memory) refuses here, before any count.
-redis.call('HSET', KEYS[1], partition, wanted, 'generation', generation)
+for at = 9, first_table - 1, 3 do
+  redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 2], 'generation', generation)
+end
 
-local names, rows, authors, adds, merges, terms, samples, erased, outside, outside_kept, shapes, most_fields =
-  unpack(cmsgpack.unpack(ARGV[6]))
+local names, rows, authors, adds, merges, terms, samples, outside, outside_kept, shapes, most_fields =
+  unpack(cmsgpack.unpack(ARGV[3]))
 
 local function expire(key, seconds)
   if seconds > 0 then
@@ -96,10 +108,10 @@ for _, row in ipairs(merges) do
   expire(key, row[4])
 end
 
-local answer = {wanted}
+answer = {1}
 for i, row in ipairs(terms) do
   local key = prefix .. row[1]
-  answer[i + 1] = redis.call('RPUSH', key, ARGV[9 + i])
+  answer[i + 1] = redis.call('RPUSH', key, ARGV[first_table + i - 1])
   expire(key, row[2])
   if answer[i + 1] == 1 then
     redis.call('SADD', prefix .. 'unpacked', string.match(row[1], '%-?%d+'))
@@ -109,7 +121,7 @@ end
 
 -- Samples: each set keeps the posts of the smallest ranks. A member is the digest of the record's key (16
 -- characters) and the post; a deleted post leaves its rank, and so its place is not given to another.
-local today, yesterday = prefix .. ARGV[7], prefix .. ARGV[8]
+local today, yesterday = prefix .. ARGV[5], prefix .. ARGV[6]
 local no_key = '----------------'
 -- Bytes, some 200 samples: a key with more on one day (everything under one key) is sampled no further. The list
 -- is copied with each sample, so that without a bound a batch of one key would take its square.
@@ -134,7 +146,7 @@ end
 
 -- Before the batch's own samples: what it writes anew under a deleted key is listed for the next deletion. And not
 -- only of this generation: a post that a backfill has sampled too is deleted there as well.
-for _, row in ipairs(erased) do
+for _, row in ipairs(cmsgpack.unpack(ARGV[4])) do
   local base, digest = row[1], row[3]
   for place, rank in string.gmatch(row[4], '(%S+)@(%d+) ') do
     local key = base .. place
@@ -160,7 +172,7 @@ for _, row in ipairs(samples) do
       redis.call('ZADD', key, rank, post ~= '' and digest .. post or string.format('%d', rank))
       if indexed then
         redis.call('HSET', today, digest, places .. row[1] .. '@' .. rank .. ' ')
-        redis.call('EXPIRE', today, ARGV[9])
+        redis.call('EXPIRE', today, ARGV[7])
       end
       if size == most then
         local gone = redis.call('ZPOPMAX', key)

@@ -231,6 +231,11 @@ class Batch:
     deletions: Sequence[Deletion] = ()
     outside: Sequence[Outside] = ()
 
+    @property
+    def size(self) -> int:
+        """How many events and matches of queries it holds together."""
+        return len(self.events) + sum(len(event.queries) for event in self.events)
+
     def parts(self, most: int) -> Iterator[Batch]:
         """The batch, cut where one part holds `most` events and matches of queries together."""
         starts, held = [self.start], 0

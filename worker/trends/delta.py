@@ -1,4 +1,4 @@
-"""From a batch to what it adds to the keys of Redis, for `apply.lua`. Pure functions.
+"""From batches to what they add to the keys of Redis, for `apply.lua`. Pure functions.
 
 Everything is added up here as far as it can be: one command inside the script takes as long as counting
 several labels in Python.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -56,15 +57,22 @@ class Erased(NamedTuple):
 
 
 def delta_of(
-    batch: Batch, limits: Limits, topic: str, erased: Sequence[Erased], *, due: Due, bound: Bound
+    batches: Sequence[Batch],
+    limits: Limits,
+    topic: str,
+    *,
+    due: Due,
+    bound: Bound,
 ) -> Delta:
-    """What a batch adds."""
-    columns = Columns.of(batch.events)
-    tables = _tables(batch.events)
+    """What batches of different partitions add together."""
+    events = list(chain.from_iterable(batch.events for batch in batches))
+    columns = Columns.of(events)
+    tables = _tables(events)
     kept_s = limits.details_kept_s(MINUTES)
     names_kept_s = limits.counts_kept_s(DAYS)
     sources, langs = columns.names("s"), columns.names("l")
-    samples = sample_rows(batch, columns, limits, topic, due=due, bound=bound)
+    samples = sample_rows(batches, columns, limits, topic, due=due, bound=bound)
+    outside = [one.side for batch in batches for one in batch.outside]
     blob = (
         (
             (SOURCES, limits.max_sources, sources, due(SOURCES, names_kept_s) if sources else 0),
@@ -74,10 +82,9 @@ def delta_of(
         *sketch_rows(columns, limits, due),
         [(name, due(name, kept_s)) for name in (new_terms(Bucket("h", hour)) for hour in tables)],
         samples,
-        erased,
-        [outside.side for outside in batch.outside],
-        due(OUTSIDE, names_kept_s) if batch.outside else 0,
-        list(rows_of(observed(batch.events, columns), int(limits.shapes_s), due)) if limits.shapes_s else [],
+        outside,
+        due(OUTSIDE, names_kept_s) if outside else 0,
+        list(rows_of(observed(events, columns), int(limits.shapes_s), due)) if limits.shapes_s else [],
         MOST_FIELDS,
     )
     return Delta(

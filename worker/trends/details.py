@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import accumulate
 from typing import NamedTuple
 
 import msgspec
@@ -71,22 +73,23 @@ class SampleRow(NamedTuple):
 
 
 def sample_rows(
-    batch: Batch, columns: Columns, limits: Limits, topic: str, *, due: Due, bound: Bound
+    batches: Sequence[Batch], columns: Columns, limits: Limits, topic: str, *, due: Due, bound: Bound
 ) -> list[SampleRow]:
     """Of each hour and emotion, query or slice the posts that may be among its few: rank, digest, JSON.
 
-    The JSON is empty where the batch itself deletes the post: it keeps its place, so that which others are
-    kept does not depend on where a batch ends. The digest is that of its record's key.
+    The JSON is empty where its own batch deletes the post: it keeps its place, so that which others are kept
+    does not depend on where a batch ends. The digest is that of its record's key.
+    `columns`: of the batches' events, one batch after the other.
     """
     if not limits.samples:
         return []
-    labels = [event.label for event in batch.events]
+    labels = [event.label for batch in batches for event in batch.events]
     ranks = np.array([-1 if label is None else rank_of(label.input) for label in labels], np.int64)
     row, series = columns.members("eqr").of(ranks >= 0)
     hour, rank = columns.minute[row] * MINUTE // HOUR, ranks[row]
     first = Tally.of(series, hour, rank).first
     row, series, hour, rank = row[first], series[first], hour[first], rank[first]
-    shown = _shown(batch, limits, topic)
+    shown = _shown(batches, limits, topic)
     kept_s = limits.details_kept_s(MINUTES)
     rows: list[SampleRow] = []
     for start, end in runs(series, hour):
@@ -102,15 +105,19 @@ def sample_rows(
     return rows
 
 
-def _shown(batch: Batch, limits: Limits, topic: str) -> Callable[[int], tuple[str, str]]:
-    deleted_at = {deletion.key: deletion.offset for deletion in batch.deletions}
+def _shown(batches: Sequence[Batch], limits: Limits, topic: str) -> Callable[[int], tuple[str, str]]:
+    """Digest and JSON of a label, by its place among those of all batches."""
+    ends = list(accumulate(len(batch.events) for batch in batches))
+    deleted_at = [{deletion.key: deletion.offset for deletion in batch.deletions} for batch in batches]
 
     @cache
     def of(number: int) -> tuple[str, str]:
-        event = batch.events[number]
+        of_batch = bisect_right(ends, number)
+        batch = batches[of_batch]
+        event = batch.events[number - ends[of_batch]]  # counted from the end: `ends` is where the batch ends
         key = event.key or b""
         digest = digest_of(key) if key else NO_KEY
-        if event.offset < deleted_at.get(key, -1):
+        if event.offset < deleted_at[of_batch].get(key, -1):
             return digest, ""
         sample = sample_of(event, f"{topic}/{batch.partition}/{event.offset}", text=limits.store_text)
         return digest, msgspec.json.encode(sample).decode()

@@ -2,9 +2,9 @@
 
     1. consume    records of the partitions whose place in the topic is known
     2. decode     labels, their terms and the tracked queries they match; deletions; what is no label
-    3. aggregate  one batch a partition
-    4. apply      all that it adds and its offset into the store, in one atomic step and a thread of its own,
-                  while the next records are decoded
+    3. aggregate  one batch a partition, and all that they add
+    4. apply      that and their offsets into the store, in one atomic step and a thread of its own, which
+                  waits while the next records are decoded and aggregated
     5. tell       some of what was counted, to whoever watches the live feed
     6. commit     the offsets to Kafka too, for whoever watches the group's lag
 
@@ -35,9 +35,10 @@ from worker.trends.counting import Batch, Decoded, Reading, ReadLabel, aggregate
 from worker.trends.live.feed import LiveFeed
 from worker.trends.source import LabelSource, Taken
 from worker.trends.store import (
-    Applied,
     OffsetLostError,
+    Outcome,
     Position,
+    Prepared,
     StoreRefusedError,
     StoreUnavailableError,
     TrendStore,
@@ -48,8 +49,8 @@ from worker.web.health import Health
 
 _TURN_S = 0.2
 """How long a turn waits for records: what counts are late by at most, and how soon a stop is seen."""
-_PIECE = 5000
-"""Records that are decoded and counted together."""
+_PIECE = 10_000
+"""Records that are decoded and counted together, whatever partitions they are of."""
 _CHECK_S = 5.0
 """How often the store is asked where it stands, so that a wiped one is noticed without new records."""
 
@@ -64,6 +65,8 @@ class _Place:
     """Where we believe the store to stand."""
     next: int
     """The next offset to read."""
+    counted: int
+    """The offset before which the store has counted all."""
     end: int = -1
     """The end of the log when it was last reached; beyond `next` by transaction markers."""
     taken_ms: int = -1
@@ -73,11 +76,20 @@ class _Place:
     @property
     def reached(self) -> int:
         """The offset before which nothing is left to count."""
-        return max(self.next, self.end)
+        return max(self.counted, self.end) if self.counted == self.next else self.counted
 
 
-class _InFlight(NamedTuple):
-    """A batch that is being applied."""
+class _Read(NamedTuple):
+    """Records of one partition, and what they hold; `None` where that cannot be known now."""
+
+    partition: int
+    records: Sequence[Record]
+    decoded: Decoded | None
+    trace: Counting
+
+
+class _Part(NamedTuple):
+    """What one partition has of a piece."""
 
     place: _Place
     batch: Batch
@@ -85,7 +97,13 @@ class _InFlight(NamedTuple):
     taken_ms: int
     """Kafka's timestamp of its last record."""
     trace: Counting
-    applied: Future[Applied]
+
+
+class _InFlight(NamedTuple):
+    """Batches that are being applied."""
+
+    parts: list[_Part]
+    outcomes: Future[list[Outcome]]
 
 
 class TrendsLoop:
@@ -142,73 +160,87 @@ class TrendsLoop:
         """
         while not stop.is_set():
             self.run_once()
+        self._catch_up()
 
     def run_once(self) -> None:
-        """One turn; it takes at most `_TURN_S` and the time of the store."""
-        self._look()
+        """One turn; it takes at most `_TURN_S` and the time of the store.
+
+        Where more is waiting the last records may still be being counted when it ends.
+        """
+        if self._in_flight is None:
+            self._look()
         self._place()
         taken = self._source.take(self._max_records, _TURN_S)  # 1. consume
         self._follow(taken)
-        for partition, records in _pieces(taken.records):
-            trace = self._traces.counting(partition, records)
-            decoded = self._decode(records)  # 2. decode
-            self._settle()
-            with trace.current():
-                batch = self._aggregate(partition, records, decoded)  # 3. aggregate
-            if decoded is None or batch is None:
-                trace.ended(counted=False)
-                continue
-            place = self._places[partition]
-            applied = self._apply(batch, place.position)  # 4. apply
-            self._in_flight = _InFlight(place, batch, decoded, records[-1].timestamp_ms, trace, applied)
-        self._settle()
-        self._feed.flush()  # 5. tell
+        for piece in _pieces(taken.records):
+            read = [self._decode(*of_partition) for of_partition in piece]  # 2. decode
+            parts = [part for one in read if (part := self._aggregate(one)) is not None]
+            prepared = self._store.prepare([part.batch for part in parts])  # 3. aggregate
+            self._catch_up()
+            self._apply(parts, prepared)  # 4. apply
+        if sum(map(len, taken.records.values())) < self._max_records:
+            self._catch_up()  # 5. tell
         self._commit()  # 6. commit
         for partition, place in self._places.items():
             self._meter.behind(partition, place, self._source.bounds(partition)[1])
         self._health.beat()
 
-    def _decode(self, records: Sequence[Record]) -> Decoded | None:
-        """What some records hold; `None` where that cannot be known now."""
+    def _catch_up(self) -> None:
+        """See what became of what was applied, tell of it, and look around, while the store has time."""
+        self.settle()
+        self._feed.flush()
+        self._look()
+
+    def _decode(self, partition: int, records: Sequence[Record]) -> _Read:
+        """What some records hold."""
+        trace = self._traces.counting(partition, records)
         try:
-            return decode(records, self._reading, self._read)
+            return _Read(partition, records, decode(records, self._reading, self._read), trace)
         except RegistryAwayError:
-            return None
+            return _Read(partition, records, None, trace)
 
-    def _aggregate(self, partition: int, records: Sequence[Record], decoded: Decoded | None) -> Batch | None:
+    def _aggregate(self, read: _Read) -> _Part | None:
         """One batch of what they hold; `None` where they are not to be counted."""
-        if decoded is None:
-            self._put_off()
-        place = self._places.get(partition)
-        if decoded is None or place is None or not self._continues(partition, place, records):
-            return None
-        return aggregate(
-            partition,
-            place.next,
-            records[-1].offset + 1,
-            decoded.events,
-            deletions=decoded.deletions,
-            outside=decoded.outside,
-        )
+        partition, records, decoded, trace = read
+        with trace.current():
+            if decoded is None:
+                self._put_off()
+            place = self._places.get(partition)
+            if decoded is not None and place is not None and self._continues(partition, place, records):
+                batch = aggregate(
+                    partition,
+                    place.next,
+                    records[-1].offset + 1,
+                    decoded.events,
+                    deletions=decoded.deletions,
+                    outside=decoded.outside,
+                )
+                place.next = batch.end
+                return _Part(place, batch, decoded, records[-1].timestamp_ms, trace)
+        trace.ended(counted=False)
+        return None
 
-    def _settle(self) -> None:
-        """See what became of the batch that is being applied, if there is one.
+    def settle(self) -> None:
+        """See what became of the batches that are being applied, if there are any.
 
         Raises:
             StoreRefusedError: the store is there and does not want us.
         """
-        one, self._in_flight = self._in_flight, None
-        if one is None:
+        in_flight, self._in_flight = self._in_flight, None
+        if in_flight is None:
             return
-        counted = False
+        outcomes: Sequence[Outcome | None] = [None] * len(in_flight.parts)
         try:
-            with one.trace.current():
-                counted = self._see(one)
+            outcomes = in_flight.outcomes.result()
+            self._redis.works()
+        except StoreUnavailableError as error:
+            with in_flight.parts[0].trace.current():
+                self._hold(error)
         finally:
-            one.trace.ended(counted=counted)
-        if counted:
-            one.place.taken_ms = one.taken_ms
-            self._meter.skipped(one.batch.partition, one.decoded)
+            for part, outcome in zip(in_flight.parts, outcomes, strict=True):
+                with part.trace.current():
+                    counted = outcome is not None and self._see(part, outcome)
+                part.trace.ended(counted=counted)
 
     @property
     def reached(self) -> dict[int, int]:
@@ -231,7 +263,10 @@ class TrendsLoop:
         """Ask the store where to read on, where that is not known or was not asked for long."""
         now = self._clock.monotonic()
         known = self._source.assigned <= self._places.keys()
-        if (known and now - self._checked_at < _CHECK_S) or not (self._redis.due and self._ready()):
+        if known and now - self._checked_at < _CHECK_S:
+            return
+        self.settle()  # or it would stand behind what is being counted
+        if not (self._redis.due and self._ready()):
             return
         try:
             stored = self._store.open(self._source.assigned)
@@ -250,7 +285,7 @@ class TrendsLoop:
     def _place_at(self, partition: int, position: Position | None) -> None:
         offset = None if position is None else position.offset
         if self._source.place(partition, offset):
-            self._places[partition] = _Place(position, offset or 0)
+            self._places[partition] = _Place(position, offset or 0, offset or 0)
             log.info("%s/%d: counting from %s", self._topic, partition, offset or "the beginning")
 
     def _hold(self, error: StoreUnavailableError) -> None:
@@ -278,6 +313,8 @@ class TrendsLoop:
     def _follow(self, taken: Taken) -> None:
         """Keep up with the group and with the ends of the log."""
         self._health.set("assignment", self._source.joined)
+        if taken.revoked:
+            self.settle()
         for partition in taken.revoked:
             self._places.pop(partition, None)
             self._meter.gone(partition)
@@ -306,7 +343,7 @@ class TrendsLoop:
                 "`moodstream trends rebuild` counts only what it holds",
                 self._topic, partition, high, place.next,
             )  # fmt: skip
-            place.next, place.end, place.committed = first, -1, -1
+            place.next, place.counted, place.end, place.committed = first, first, -1, -1
         elif place.position is not None and place.next < min(first, low):
             log.error(
                 "%s/%d: retention has removed the records from %d to %d before they were counted",
@@ -314,41 +351,44 @@ class TrendsLoop:
             )  # fmt: skip
         return True
 
-    def _apply(self, batch: Batch, expected: Position | None) -> Future[Applied]:
-        """Ask the store to count a batch. It answers later, while the next one is prepared."""
-        sending = threading.Event()
+    def _apply(self, parts: Sequence[_Part], prepared: Prepared) -> None:
+        """Ask the store to count some batches. It answers later, while the next ones are prepared."""
+        current = [part for part in parts if self._is_current(part)]
+        if len(current) < len(parts):  # what became of those before them has moved a partition
+            for part in parts:
+                if not self._is_current(part):
+                    part.trace.ended(counted=False)
+            prepared = self._store.prepare([part.batch for part in current])
+        if current:
+            expected = [part.place.position for part in current]
+            self._in_flight = _InFlight(current, self._applier.submit(self._timed, prepared, expected))
 
-        def apply() -> Applied:
-            try:
-                with self._meter.timed():
-                    return self._store.apply(batch, expected, sending.set)
-            finally:
-                sending.set()
+    def _timed(self, prepared: Prepared, expected: Sequence[Position | None]) -> list[Outcome]:
+        with self._meter.timed():
+            return prepared.apply(expected)
 
-        applied = self._applier.submit(apply)
-        sending.wait()  # two threads that compute would only take turns
-        return applied
+    def _is_current(self, part: _Part) -> bool:
+        """Whether its partition is still read from where it was."""
+        return self._places.get(part.batch.partition) is part.place
 
-    def _see(self, one: _InFlight) -> bool:
+    def _see(self, part: _Part, outcome: Outcome) -> bool:
         """Move on behind a batch; false where its place is forgotten."""
-        batch, place = one.batch, one.place
-        try:
-            applied = one.applied.result()
-        except OffsetLostError as lost:
-            self._forget(batch.partition, f"redis has {lost.stored}, not {lost.expected}")
+        batch, place = part.batch, part.place
+        current = self._is_current(part)
+        if isinstance(outcome, OffsetLostError):
+            if current:
+                self._forget(batch.partition, f"redis has {outcome.stored}, not {outcome.expected}")
             return False
-        except StoreUnavailableError as error:
-            self._hold(error)
+        if outcome.batch is not None:
+            self._meter.counted(outcome.batch)
+            self._counted(outcome.batch)
+            self._feed.counted(outcome.batch)
+        place.position, place.counted = outcome.position, batch.end
+        if current and outcome.position.offset > batch.end:
+            self._forget(batch.partition, f"another reader is ahead, at {outcome.position}")
             return False
-        self._redis.works()
-        if applied.batch is not None:
-            self._meter.counted(applied.batch)
-            self._counted(applied.batch)
-            self._feed.counted(applied.batch)
-        place.position, place.next = applied.position, batch.end
-        if applied.position.offset > batch.end:
-            self._forget(batch.partition, f"another reader is ahead, at {applied.position}")
-            return False
+        place.taken_ms = part.taken_ms
+        self._meter.skipped(batch.partition, part.decoded)
         return True
 
     def _commit(self) -> None:
@@ -363,11 +403,23 @@ class TrendsLoop:
             self._places[partition].committed = offset
 
 
-def _pieces(of_partitions: Mapping[int, Sequence[Record]]) -> Iterator[tuple[int, Sequence[Record]]]:
-    """The records of each partition, some at a time: one piece is decoded while another is applied."""
+def _pieces(
+    of_partitions: Mapping[int, Sequence[Record]],
+) -> Iterator[list[tuple[int, Sequence[Record]]]]:
+    """The records of all partitions, some at a time: one piece is decoded while another is applied."""
+    piece: list[tuple[int, Sequence[Record]]] = []
+    room = _PIECE
     for partition, records in of_partitions.items():
-        for start in range(0, len(records), _PIECE):
-            yield partition, records[start : start + _PIECE]
+        at = 0
+        while at < len(records):
+            some = records[at : at + room]
+            piece.append((partition, some))
+            at, room = at + len(some), room - len(some)
+            if not room:
+                yield piece
+                piece, room = [], _PIECE
+    if piece:
+        yield piece
 
 
 class _Meter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -15,7 +15,18 @@ from worker.trends.details import sample_of
 from worker.trends.queries import MemoryQueryStore, QueryStore
 from worker.trends.sampling import drawn, in_turn, rank_of
 from worker.trends.shapes import FINE_KEPT_S, STEP, Spread, arranged, buckets_of, observed
-from worker.trends.store import ALL, Applied, Filter, Limits, Position, Sample, do_nothing, settle
+from worker.trends.store import (
+    ALL,
+    Applied,
+    Filter,
+    Limits,
+    Outcome,
+    Position,
+    Prepared,
+    Sample,
+    outcome_of,
+    settle,
+)
 from worker.trends.terms import Term, TermCounts, TermKind, ranked
 from worker.trends.windows import HOUR, MINUTE, TIERS, Bucket, Trend, Window
 from worker.types import LABELS, LabelName
@@ -58,6 +69,18 @@ class _Partition:
     outside: Counter[_Side] = field(default_factory=Counter)
 
 
+class _Prepared:
+    """One batch after the other, as they are."""
+
+    def __init__(self, store: MemoryTrendStore, batches: Sequence[Batch]) -> None:
+        self._store = store
+        self._batches = batches
+
+    def apply(self, expected: Sequence[Position | None]) -> list[Outcome]:
+        pairs = zip(self._batches, expected, strict=True)
+        return [outcome_of(self._store.apply, batch, position) for batch, position in pairs]
+
+
 class MemoryTrendStore:
     """A `TrendStore` that lives as long as its process, and grows with every label."""
 
@@ -87,11 +110,12 @@ class MemoryTrendStore:
         with self._lock:
             return {number: self._position(number) for number in partitions}
 
-    def apply(
-        self, batch: Batch, expected: Position | None, on_sending: Callable[[], object] = do_nothing
-    ) -> Applied:
+    def apply(self, batch: Batch, expected: Position | None) -> Applied:
         with self._lock:
             return settle(batch, expected, self._attempt)
+
+    def prepare(self, batches: Sequence[Batch]) -> Prepared:
+        return _Prepared(self, batches)
 
     def read(self, window: Window, narrowed: Filter = ALL) -> Trend:
         query_id = self._id_of(narrowed)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, zip_longest
+from typing import NamedTuple
 
+import msgspec
 from redis import Redis
 from redis.exceptions import ResponseError
 
@@ -14,9 +17,9 @@ from worker.trends import keys as names
 from worker.trends import legacy
 from worker.trends.backfills import prefixes_of
 from worker.trends.counting import Batch, aggregate
-from worker.trends.delta import Erased, delta_of
+from worker.trends.delta import Delta, Erased, delta_of
 from worker.trends.details import digest_of
-from worker.trends.expiry import Expiries
+from worker.trends.expiry import Expiries, Telling
 from worker.trends.keys import Keys
 from worker.trends.queries import QueryStore
 from worker.trends.redis_connection import connected, reaching, script, text
@@ -26,23 +29,36 @@ from worker.trends.sample_bounds import SampleBounds
 from worker.trends.store import (
     Applied,
     Limits,
+    OffsetLostError,
+    Outcome,
     Position,
+    Prepared,
     StoreUnavailableError,
-    do_nothing,
     drawn_generation,
+    outcome_of,
     settle,
 )
 from worker.trends.windows import DAY, MINUTES
 
 __all__ = ["RedisTrendStore", "connected", "position_of", "reaching"]
 
-_MOST_COUNTED = 8000
+_MOST_COUNTED = 20_000
 """Labels and their matches of queries in one call of the script, so that others do not wait too long for
-Redis: 5,000 labels without queries take it 20 ms, 2,300 with 2.5 matches each 70 ms."""
+Redis."""
 _INDEX_SPARE_DAYS = 2
 """An index of samples outlives them by this: they may be written a day after it was begun."""
 
 log = logging.getLogger(__name__)
+
+
+class Computed(NamedTuple):
+    """Parts of batches, and what the script is to be told of them."""
+
+    parts: Sequence[Batch]
+    delta: Delta
+    generation: str
+    """The one that it was computed for."""
+    telling: Telling
 
 
 class _OtherGenerationError(Exception):
@@ -85,28 +101,57 @@ class RedisTrendStore(RedisTrendReader):
                 found = self._positions(numbers)
             return found
 
-    def apply(
-        self, batch: Batch, expected: Position | None, on_sending: Callable[[], object] = do_nothing
-    ) -> Applied:
-        position = expected
-        counted: list[Batch] = []
-        with reaching():
-            for number, part in enumerate(batch.parts(_MOST_COUNTED)):
-                if number and position is not None and position.offset > part.start:
-                    if position.offset >= part.end:
-                        continue  # another reader was ahead
-                    part = part.after(position.offset)  # noqa: PLW2901
-                applied = self._settle(part, position, on_sending)
-                position = applied.position
-                if applied.batch is not None:
-                    counted.append(applied.batch)
-        assert position is not None  # noqa: S101 - there is always a part
-        return Applied(position, _joined(batch, counted))
+    def apply(self, batch: Batch, expected: Position | None) -> Applied:
+        [outcome] = self.prepare([batch]).apply([expected])
+        if isinstance(outcome, OffsetLostError):
+            raise outcome
+        return outcome
 
-    def _settle(self, batch: Batch, expected: Position | None, on_sending: Callable[[], object]) -> Applied:
+    def prepare(self, batches: Sequence[Batch]) -> Prepared:
+        return _Prepared(self, batches)
+
+    def compute(self, parts: Sequence[Batch]) -> Computed:
+        """What the script is to be told of parts of different partitions. By any thread."""
+        telling = self._expiries.telling()
+        generation = self._generation
+        delta = delta_of(parts, self._limits, self._keys.labels, due=telling.due, bound=self._bounds.bound)
+        return Computed(parts, delta, generation, telling)
+
+    def count(self, computed: Computed, expected: Sequence[Position | None]) -> Sequence[Outcome]:
+        """All together, or, where they do not stand where they are believed to, each as far as is left of it.
+
+        Raises:
+            StoreUnavailableError: it may or may not have happened.
+        """
+        with reaching():
+            together = self._together(computed, expected)
+            if together is not None:
+                return together
+            pairs = zip(computed.parts, expected, strict=True)
+            return [outcome_of(self._settle, batch, position) for batch, position in pairs]
+
+    def _together(self, computed: Computed, expected: Sequence[Position | None]) -> Sequence[Outcome] | None:
+        """`None` where that cannot be; then nothing was counted."""
+        generations = {self._draw() if one is None else one.generation for one in expected}
+        if len(generations) > 1:
+            return None
+        generation = generations.pop()
+        wanted = [Position(generation, part.end) for part in computed.parts]
+        try:
+            found = self._attempt(computed, expected, wanted)
+        except _OtherGenerationError:
+            return None
+        if found != wanted:
+            return None
+        return [Applied(position, part) for position, part in zip(wanted, computed.parts, strict=True)]
+
+    def _settle(self, batch: Batch, expected: Position | None) -> Applied:
+        def attempt(batch: Batch, expected: Position | None, wanted: Position) -> Position | None:
+            return self._attempt(self.compute([batch]), [expected], [wanted])[0]
+
         while True:
             try:
-                return settle(batch, expected, partial(self._attempt, on_sending), self._draw)
+                return settle(batch, expected, attempt, self._draw)
             except _OtherGenerationError:
                 continue
 
@@ -116,62 +161,54 @@ class RedisTrendStore(RedisTrendReader):
         return drawn_generation() if current is None else text(current)
 
     def _attempt(
-        self, on_sending: Callable[[], object], batch: Batch, expected: Position | None, wanted: Position
-    ) -> Position | None:
-        if wanted.generation != self._generation:
-            self._generation = wanted.generation
+        self, computed: Computed, expected: Sequence[Position | None], wanted: Sequence[Position]
+    ) -> list[Position | None]:
+        """Count all parts, or none; answers where each partition stands then. They want one generation."""
+        generation = wanted[0].generation
+        if generation != self._generation:
             self._expiries.forget()
             self._bounds.forget()
-        prefix = self._keys.prefix(wanted.generation)
+            self._generation = generation  # last: `compute` goes by it, meanwhile
+        if generation != computed.generation:  # other keys, of which nothing is known
+            computed = self.compute(computed.parts)
+        delta, prefix = computed.delta, self._keys.prefix(generation)
         today = int(self._clock.time() // DAY)
-        delta = delta_of(
-            batch,
-            self._limits,
-            self._keys.labels,
-            self._erased(batch, prefix, today),
-            due=self._expiries.due,
-            bound=self._bounds.bound,
+        states: list[str | int] = []
+        for part, before, after in zip(computed.parts, expected, wanted, strict=True):
+            states += (part.partition, "" if before is None else str(before), str(after))
+        counted, *answers = self._script(
+            keys=[self._keys.state],
+            args=[
+                generation,
+                prefix,
+                delta.blob,
+                msgspec.msgpack.encode(self._erased(computed.parts, prefix, today)),
+                names.sample_index(today),
+                names.sample_index(today - 1),
+                self._index_kept_s,
+                len(computed.parts),
+                *states,
+                *delta.terms,
+            ],
         )
-        on_sending()
-        try:
-            state, *answers = self._script(
-                keys=[self._keys.state],
-                args=[
-                    batch.partition,
-                    "" if expected is None else str(expected),
-                    str(wanted),
-                    wanted.generation,
-                    prefix,
-                    delta.blob,
-                    names.sample_index(today),
-                    names.sample_index(today - 1),
-                    self._index_kept_s,
-                    *delta.terms,
-                ],
-            )
-        except Exception:
-            self._expiries.not_told()
-            raise
-        if state.startswith(b"!"):
-            self._expiries.not_told()
+        if not counted:
+            # Where they are wanted, too: after an attempt that was made before, whose answer was lost.
+            return [position_of(state) for state in answers]
+        if counted < 0:
             raise _OtherGenerationError
-        found = position_of(state)
-        if found == wanted:
-            self._expiries.told()
-            # Nothing comes back of an attempt that was made before, whose answer was lost.
-            self._packer.pack_where_due(prefix, dict(zip(delta.hours, answers, strict=False)))
-            self._bounds.learn(delta.sampled, answers[len(delta.hours) :])
-        else:
-            self._expiries.not_told()
-        return found
+        self._expiries.told(computed.telling)
+        self._packer.pack_where_due(prefix, dict(zip(delta.hours, answers, strict=False)))
+        self._bounds.learn(delta.sampled, answers[len(delta.hours) :])
+        return list(wanted)
 
     @property
     def _index_kept_s(self) -> int:
         return self._limits.details_kept_s(MINUTES) + _INDEX_SPARE_DAYS * DAY
 
-    def _erased(self, batch: Batch, prefix: str, today: int) -> list[Erased]:
-        """The samples of the keys that a batch deletes, also those that backfills have drawn."""
-        digests = list({digest_of(deletion.key) for deletion in batch.deletions if deletion.key})
+    def _erased(self, batches: Sequence[Batch], prefix: str, today: int) -> list[Erased]:
+        """The samples of the keys that batches delete, also those that backfills have drawn."""
+        deletions = chain.from_iterable(batch.deletions for batch in batches)
+        digests = list({digest_of(deletion.key) for deletion in deletions if deletion.key})
         if not digests:
             return []
         # One more than now, for a writer whose clock is ahead.
@@ -240,6 +277,81 @@ class RedisTrendStore(RedisTrendReader):
             log.warning(
                 "redis: maxmemory-policy is %s, so counts may be evicted; set it to noeviction", policy
             )
+
+
+class _Prepared:
+    """Batches in parts, so that no call of the script is too long."""
+
+    def __init__(self, store: RedisTrendStore, batches: Sequence[Batch]) -> None:
+        self._store = store
+        self._batches = batches
+        self._computed = [store.compute(parts) for parts in _rounds(batches)]
+
+    def apply(self, expected: Sequence[Position | None]) -> list[Outcome]:
+        courses = {
+            batch.partition: _Course(batch, position)
+            for batch, position in zip(self._batches, expected, strict=True)
+        }
+        for computed in self._computed:
+            asked = [courses[part.partition] for part in computed.parts]
+            left = [course.rest(part) for course, part in zip(asked, computed.parts, strict=True)]
+            parts = [part for part in left if part is not None]
+            if parts != computed.parts:  # another reader was ahead, or has lost what we count on
+                computed = self._store.compute(parts)  # noqa: PLW2901
+            if parts:
+                going = [course for course, part in zip(asked, left, strict=True) if part is not None]
+                outcomes = self._store.count(computed, [course.position for course in going])
+                for course, outcome in zip(going, outcomes, strict=True):
+                    course.take(outcome)
+        return [course.outcome for course in courses.values()]
+
+
+@dataclass
+class _Course:
+    """How far one of several batches is."""
+
+    batch: Batch
+    position: Position | None
+    """Where its partition stands."""
+    counted: list[Batch] = field(default_factory=list)
+    """The parts that were counted."""
+    lost: OffsetLostError | None = None
+    begun: bool = False
+
+    def rest(self, part: Batch) -> Batch | None:
+        """What of a part is to be counted: another reader may be ahead."""
+        if self.lost is not None:
+            return None
+        if not self.begun or self.position is None or self.position.offset <= part.start:
+            return part
+        return part.after(self.position.offset) if self.position.offset < part.end else None
+
+    def take(self, outcome: Outcome) -> None:
+        """Go on behind a part."""
+        self.begun = True
+        if isinstance(outcome, OffsetLostError):
+            self.lost = outcome
+            return
+        self.position = outcome.position
+        if outcome.batch is not None:
+            self.counted.append(outcome.batch)
+
+    @property
+    def outcome(self) -> Outcome:
+        """When all parts are through."""
+        if self.lost is not None:
+            return self.lost
+        assert self.position is not None  # noqa: S101 - there is always a part
+        return Applied(self.position, _joined(self.batch, self.counted))
+
+
+def _rounds(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
+    """The batches, all cut into as many parts, so that those of a round hold `_MOST_COUNTED` together."""
+    sizes = [batch.size for batch in batches]
+    rounds = -(-sum(sizes) // _MOST_COUNTED) or 1
+    cut = [batch.parts(-(-size // rounds)) for batch, size in zip(batches, sizes, strict=True)]
+    for of_round in zip_longest(*cut):
+        yield [part for part in of_round if part is not None]
 
 
 def position_of(stored: bytes | str | None) -> Position | None:

@@ -18,7 +18,7 @@ old one can change nothing.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from worker.trends.shapes import Spread
 
 __all__ = [
-    "ALL", "Applied", "Attempt", "Filter", "Limits", "OffsetLostError", "Position", "Sample",
-    "StoreUnavailableError", "Term", "TermKind", "TrendReader", "TrendStore", "settle",
+    "ALL", "Applied", "Attempt", "Filter", "Limits", "OffsetLostError", "Outcome",
+    "Position", "Sample", "StoreUnavailableError", "Term", "TermKind", "TrendReader", "TrendStore", "settle",
 ]  # fmt: skip
 
 
@@ -75,6 +75,10 @@ class OffsetLostError(MoodstreamError):
         self.expected = expected
         self.stored = stored
         super().__init__(f"partition {partition}: expected {expected}, the store has {stored}")
+
+
+Outcome = Applied | OffsetLostError
+"""What became of it; the error where the store is behind the batch, and nothing was counted."""
 
 
 class StoreUnavailableError(DependencyError):
@@ -237,8 +241,16 @@ class TrendReader(Protocol):
         ...
 
 
-def do_nothing() -> None:
-    """The `on_sending` of who has nothing else to do meanwhile."""
+class Prepared(Protocol):
+    """Batches of which all is computed that can be before it is known where their partitions stand."""
+
+    def apply(self, expected: Sequence[Position | None]) -> list[Outcome]:
+        """As `TrendStore.apply`, each of them; answers what became of each. It is mostly waiting.
+
+        They are counted in one step where nobody else has counted meanwhile: of posts of the same minutes
+        more is added up before the store is asked, whatever partitions they are in.
+        """
+        ...
 
 
 class TrendStore(TrendReader, Protocol):
@@ -254,16 +266,16 @@ class TrendStore(TrendReader, Protocol):
         """
         ...
 
-    def apply(
-        self, batch: Batch, expected: Position | None, on_sending: Callable[[], object] = do_nothing
-    ) -> Applied:
+    def apply(self, batch: Batch, expected: Position | None) -> Applied:
         """Count a batch exactly once. `expected` is where the reader believes that the partition stands.
-
-        `on_sending` may be called when all is computed and the rest is waiting, so that others use the time.
 
         Raises:
             OffsetLostError: the store is behind the batch; nothing was counted.
         """
+        ...
+
+    def prepare(self, batches: Sequence[Batch]) -> Prepared:
+        """Compute what batches add, each of another partition, while those before them may be under way."""
         ...
 
 
@@ -299,3 +311,13 @@ def settle(
         if found.offset >= batch.end:
             return Applied(found, None)
         batch, expected = batch.after(found.offset), found
+
+
+def outcome_of(
+    apply: Callable[[Batch, Position | None], Applied], batch: Batch, expected: Position | None
+) -> Outcome:
+    """What became of one batch, the error as an answer."""
+    try:
+        return apply(batch, expected)
+    except OffsetLostError as lost:
+        return lost

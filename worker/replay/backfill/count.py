@@ -87,6 +87,7 @@ def count(
                 if all(loop.reached.get(one, -1) >= end for one, end in ends.items()):
                     break
                 patience.check(done)
+            loop.settle()
     finally:
         source.close(_CLOSE_S)
     return counted.n
