@@ -12,7 +12,7 @@ BIN = $(VENV)/bin
 TOOLS = .cache/tools
 UV = $(TOOLS)/bin/uv
 UV_READY = $(TOOLS)/.uv-$(UV_VERSION)
-LOCKED = pyproject.toml uv.lock hatch_build.py $(wildcard worker/model/native/*.[ch]) $(UV_READY) | $(BIN)/python
+LOCKED = pyproject.toml uv.lock hatch_build.py $(wildcard worker/*/native/*.[ch]) $(UV_READY) | $(BIN)/python
 
 # Silent unless somebody is watching.
 SYNC = quiet=--quiet; if test -t 2; then quiet=; fi; UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) \

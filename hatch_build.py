@@ -1,7 +1,8 @@
-"""Compiles the model's forward pass for CPUs into the wheel: `worker/model/native/*.so`.
+"""Compiles what is written in C into the wheel: `worker/model/native/*.so` and `worker/trends/native/*.so`.
 
-With the machine's own compiler (CC, cc, gcc or clang), and with Zig's where none will do. On other systems
-than Linux on x86-64 nothing is compiled, and OpenVINO serves there.
+The model's forward pass for CPUs, and the cutting of texts into tokens. With the machine's own compiler (CC,
+cc, gcc or clang), and with Zig's where none will do. On other systems than Linux on x86-64 nothing is
+compiled: OpenVINO serves there, and Python cuts.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ _VARIANTS = {
     "amx": ("-march=x86-64-v4", "-mavx512vnni", "-mamx-tile", "-mamx-int8"),
 }
 """As `worker.model.native.library` knows them."""
+_WORDS = Path("worker/trends/native/words.c")
 _ZIG = {
     "avx2": ("-march=x86_64_v3", "-fno-sanitize=undefined"),
     "avx512": ("-march=x86_64_v4+avx512vnni", "-fno-sanitize=undefined"),
     "amx": ("-march=x86_64_v4+avx512vnni+amx_tile+amx_int8", "-fno-sanitize=undefined"),
 }
 """The same, in its words."""
+_ZIG_PLAIN = ("-march=x86_64", "-fno-sanitize=undefined")
+"""For any processor, as other compilers do unasked."""
 
 
 class NativeHook(BuildHookInterface):
@@ -47,22 +51,30 @@ class NativeHook(BuildHookInterface):
         if not _wanted():
             return
         source = Path(self.root) / _SOURCE
-        own, folder = _own_compiler(source), source.parent
+        own = _own_compiler(source)
         compiler = own or [sys.executable, "-m", "ziglang", "cc"]
         for name, flags in (_VARIANTS if own else _ZIG).items():
-            made = folder / f"{name}.so"
-            unfinished = folder / f".{name}.{os.getpid()}.so"
-            command = [*compiler, *_ALWAYS, *flags, "-o", str(unfinished), str(source)]
-            try:
-                subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-                unfinished.replace(made)  # at once: a worker that runs keeps the old one
-            except subprocess.CalledProcessError as failed:
-                unfinished.unlink(missing_ok=True)
-                made.unlink(missing_ok=True)
-                self.app.display_warning(f"{made.name} is left out: {failed.stderr}")
-        build_data["artifacts"].append(f"/{_SOURCE.parent}/*.so")
+            self._compile([*compiler, *flags], source, source.with_name(f"{name}.so"))
+        words = Path(self.root) / _WORDS
+        self._compile([*compiler, *(() if own else _ZIG_PLAIN)], words, words.with_suffix(".so"))
+        build_data["artifacts"] += [f"/{made.parent}/*.so" for made in (_SOURCE, _WORDS)]
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
+
+    def _compile(self, compiler: list[str], source: Path, made: Path) -> None:
+        unfinished = made.with_name(f".{made.stem}.{os.getpid()}.so")
+        try:
+            subprocess.run(  # noqa: S603
+                [*compiler, *_ALWAYS, "-o", str(unfinished), str(source)],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            unfinished.replace(made)  # at once: a process that runs keeps the old one
+        except subprocess.CalledProcessError as failed:
+            unfinished.unlink(missing_ok=True)
+            made.unlink(missing_ok=True)
+            self.app.display_warning(f"{made.name} is left out: {failed.stderr}")
 
 
 def _wanted() -> bool:

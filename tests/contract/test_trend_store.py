@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.labels import NOON, brute_force, counted, event
 from tests.support.trend_stores import World
 from worker.trends.counting import OTHER, Batch, Cell, Event, aggregate
-from worker.trends.store import Applied, Filter, OffsetLostError, Position, TrendStore
+from worker.trends.store import Applied, Filter, OffsetLostError, Outcome, Position, TrendStore
 from worker.trends.windows import Trend, Window
 from worker.types import LABELS
 
@@ -84,6 +84,71 @@ def test_a_reader_that_is_behind_changes_nothing(world: World) -> None:
     assert store.apply(aggregate(0, 1, 5, [event(1)]), start) == Applied(ahead, None)
     assert store.apply(aggregate(0, 0, 8, [event(0), event(1)]), None) == Applied(ahead, None)
     assert _read(store) == {(NOON, "joy"): 2}
+
+
+def _batches(start: int, end: int, *partitions: int) -> list[Batch]:
+    """One label at each offset, of a minute that tells its partition."""
+    return [
+        aggregate(partition, start, end, [event(at, at=NOON + 60 * partition) for at in range(start, end)])
+        for partition in partitions
+    ]
+
+
+def test_batches_of_several_partitions_are_counted_together(world: World) -> None:
+    store = world.store()
+    store.open([0, 1, 2])
+    outcomes = store.prepare(_batches(0, 2, 0, 1, 2)).apply([None] * 3)
+    positions = [outcome.position for outcome in outcomes if isinstance(outcome, Applied)]
+    assert [position.offset for position in positions] == [2, 2, 2]
+    # What is prepared does not depend on where the store stands meanwhile.
+    first, second = store.prepare(_batches(2, 3, 0, 1, 2)), store.prepare(_batches(3, 5, 0, 1, 2))
+    found = first.apply(positions)
+    assert [one.batch is not None for one in found if isinstance(one, Applied)] == [True] * 3
+    third, fifth = ([Position(one.generation, offset) for one in positions] for offset in (3, 5))
+    counted_now = _batches(3, 5, 0, 1, 2)
+    assert second.apply(third) == list(map(Applied, fifth, counted_now))
+    assert _read(store) == {(NOON + 60 * partition, "joy"): 5 for partition in range(3)}
+
+
+def test_of_batches_counted_together_each_stands_for_itself(world: World) -> None:
+    """Another reader has counted one, a part of one, and is behind in one; the last is as believed."""
+    store = world.store()
+    store.open(range(4))
+    start = [_apply(store, batch, None) for batch in _batches(0, 1, 0, 1, 2, 3)]
+    done, part = _batches(1, 5, 0)[0], _batches(1, 3, 1)[0]
+    _apply(store, done, start[0])
+    _apply(store, part, start[1])
+    lost = aggregate(2, 100, 104, [event(101, at=NOON + 120)])
+    asked = [*_batches(1, 5, 0, 1), lost, *_batches(1, 5, 3)]
+    believed = Position(start[2].generation, 100)
+    before = [start[0], start[1], believed, start[3]]
+    zero, one, two, three = store.prepare(asked).apply(before)
+    ends = [Position(one.generation, 5) for one in start]
+    assert zero in (Applied(ends[0], None), Applied(ends[0], asked[0]))  # nobody can tell whose it was
+    assert isinstance(one, Applied)
+    assert one.position == ends[1]
+    assert one.batch is not None
+    assert [event.offset for event in one.batch.events] == [3, 4]
+    assert isinstance(two, OffsetLostError)
+    assert (two.partition, two.expected, two.stored) == (2, believed, start[2])
+    assert three == Applied(ends[3], asked[3])
+    assert _read(store) == {
+        (NOON, "joy"): 5, (NOON + 60, "joy"): 5, (NOON + 120, "joy"): 1, (NOON + 180, "joy"): 5,
+    }  # fmt: skip
+
+
+def test_what_was_prepared_and_applied_twice_counts_once(world: World) -> None:
+    store = world.store()
+    store.open([0, 1])
+    prepared = store.prepare(_batches(0, 3, 0, 1))
+    outcomes = [prepared.apply([None, None]) for _ in range(3)]
+    assert [list(map(_offset, of_one)) for of_one in outcomes] == [[3, 3]] * 3
+    assert _read(store) == {(NOON, "joy"): 3, (NOON + 60, "joy"): 3}
+
+
+def _offset(outcome: Outcome) -> int:
+    assert isinstance(outcome, Applied)
+    return outcome.position.offset
 
 
 def test_two_that_begin_together_count_once(world: World) -> None:

@@ -26,7 +26,7 @@ from worker.trends.rebuild import rebuild, wipe
 from worker.trends.redis_connection import connected
 from worker.trends.redis_queries import RedisQueryStore
 from worker.trends.redis_store import RedisTrendStore
-from worker.trends.store import Limits, OffsetLostError, Position, StoreUnavailableError
+from worker.trends.store import Applied, Limits, OffsetLostError, Position, StoreUnavailableError
 from worker.trends.watch import QueryWatch
 from worker.trends.windows import Window
 from worker.types import LABELS, MAX_LABEL_TEXT
@@ -106,6 +106,21 @@ def test_a_bucket_that_is_added_to_is_kept_longer(store: RedisTrendStore, client
             aggregate(0, position.offset, position.offset + 1, [event(position.offset)]), position
         ).position
         assert (client.ttl(bucket) > 100) is told
+
+
+def test_what_was_prepared_before_a_wipe_is_counted_whole_after_it(
+    store: RedisTrendStore, client: Redis
+) -> None:
+    """In another generation: every key of it is told when to expire, though its like was told before."""
+    batches = [aggregate(partition, 0, 3, [full_event(at) for at in range(3)]) for partition in (0, 1)]
+    store.prepare(batches).apply([None, None])
+    prepared = store.prepare(batches)
+    client.flushdb()
+    outcomes = prepared.apply([None, None])
+    assert [one.position.offset for one in outcomes if isinstance(one, Applied)] == [3, 3]
+    assert len({one.position.generation for one in outcomes if isinstance(one, Applied)}) == 1
+    lasting = [key for key in client.scan_iter("*") if client.ttl(key) < 0]
+    assert lasting == [KEYS.state.encode()]
 
 
 def test_a_redis_that_forgot_its_scripts_gets_them_again(store: RedisTrendStore, client: Redis) -> None:

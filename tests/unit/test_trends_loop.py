@@ -19,6 +19,7 @@ from worker.trends.live.hub import Wanted
 from worker.trends.loop import TrendsLoop
 from worker.trends.store import Filter
 from worker.trends.windows import Window
+from worker.types import Record
 
 
 @pytest.fixture
@@ -74,6 +75,48 @@ def test_pieces_behind_one_whose_answer_is_lost_are_counted_once(world: World, l
         world.turn(2)
         world.clock.sleep(60)
     assert world.joy == 9
+
+
+def test_what_is_still_being_counted_is_not_committed_and_not_reached(world: World) -> None:
+    released = threading.Event()
+    world.store.works = lambda: released.wait(20)
+    world.source.put(*[label()] * 250)
+    world.source.assign(0)
+    world.turn()
+    assert world.loop.reached == {0: 0}
+    assert world.source.committed == {}
+    released.set()
+    world.turn()
+    assert world.loop.reached == {0: 100}
+    assert world.source.committed == {0: 100}
+    world.turn()
+    assert world.joy == 250
+
+
+def test_a_partition_that_goes_while_it_is_counted_is_counted_once() -> None:
+    world = World(partitions=2)
+    for partition in (0, 1):
+        world.source.put(*[label()] * 150, partition=partition)
+    world.source.assign(0, 1)
+    world.turn()  # the first 100 are under way
+    world.source.revoke(0)
+    world.turn(3)
+    world.source.assign(0)
+    world.turn(4)
+    assert world.joy == 300
+
+
+def test_pieces_hold_so_many_records_of_whatever_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_PIECE", 4)
+    records = {
+        part: [Record(TOPIC, part, at, None, None, 0) for at in range(n)]
+        for part, n in ((0, 6), (1, 0), (2, 3))
+    }
+    pieces = [
+        [(partition, [record.offset for record in some]) for partition, some in piece]
+        for piece in loop._pieces(records)
+    ]
+    assert pieces == [[(0, [0, 1, 2, 3])], [(0, [4, 5]), (2, [0, 1])], [(2, [2])]]
 
 
 def test_what_is_counted_is_told_and_nothing_else(world: World) -> None:

@@ -13,9 +13,10 @@ from worker.errors import ConfigurationError
 from worker.metrics import Metrics
 from worker.settings import ReviewSettings, TrendsSettings
 from worker.slices import Review
-from worker.trends.counting import Reading
+from worker.trends.counting import Reading, Said
 from worker.trends.queries import FixedQueryError, MemoryQueryStore, Query
 from worker.trends.store import StoreUnavailableError
+from worker.trends.vocabulary import Vocabulary
 from worker.trends.watch import QueryWatch, read_queries, reading_of
 
 
@@ -42,7 +43,11 @@ def _watch(store: Store, *of_file: Query, metrics: Metrics | None = None) -> Que
 
 def _matches(watch: QueryWatch, text: str) -> int:
     queries = watch.reading.queries
-    return 0 if queries is None else len(queries.match_tokens(text.split(), None, None, None))
+    return (
+        0
+        if queries is None
+        else len(queries.match_scanned(Vocabulary().scan([text]), [Said(None, None, None)])[0])
+    )
 
 
 def test_a_query_that_is_set_is_matched_within_a_second(store: Store) -> None:

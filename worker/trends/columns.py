@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.trends.counting import Event
-from worker.trends.keys import ALL_LABELS, Series
+from worker.trends.keys import ALL_LABELS, Series, settled
 from worker.types import LABELS
 
 Numbers = NDArray[np.int64]
@@ -49,6 +49,10 @@ class Columns(NamedTuple):
     authors: list[str]
     series: list[Series]
     """Every one that a label belongs to, each kind in the order in which they first come."""
+    texts: list[str]
+    """As they are in keys."""
+    settled: list[tuple[int, str]]
+    """As `worker.trends.keys.settled` has them."""
     by_letter: dict[str, Members]
     """The members of each kind of series."""
 
@@ -83,6 +87,8 @@ class Columns(NamedTuple):
             wrote,
             names,
             series,
+            [str(one) for one in series],
+            [settled(one) for one in series],
             by_letter,
         )
 

@@ -25,7 +25,6 @@ from worker.trends.keys import (
     counts,
     field,
     new_terms,
-    row_of,
 )
 from worker.trends.shapes import MOST_FIELDS, observed, rows_of
 from worker.trends.store import Limits
@@ -110,9 +109,11 @@ def _count_rows(columns: Columns, limits: Limits, due: Due) -> Iterator[object]:
         added[0::3] = [_FIELDS[place] for place in (within * len(LABELS) + emotion).tolist()]
         added[1::3], added[2::3] = n.tolist(), scores.tolist()
         kept_s = limits.counts_kept_s(tier)
+        whose, numbers = series.tolist(), number.tolist()
         for start, end in runs(series, number):
-            bucket, one = Bucket(tier.letter, int(number[start])), columns.series[series[start]]
-            yield (*row_of(bucket, one), due(counts(bucket, one), kept_s), added[3 * start : 3 * end])
+            bucket, one = Bucket(tier.letter, numbers[start]), whose[start]
+            expires = due(counts(bucket, columns.texts[one]), kept_s)
+            yield (str(bucket), *columns.settled[one], expires, added[3 * start : 3 * end])
 
 
 _FIELDS = [field(slot, emotion) for slot in range(HOUR // MINUTE) for emotion in LABELS]

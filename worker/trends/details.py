@@ -14,8 +14,8 @@ import numpy as np
 
 from worker.trends.columns import Columns, Tally, runs
 from worker.trends.counting import Batch, Event
-from worker.trends.keys import Due, authors, row_of, samples
-from worker.trends.sampling import rank_of
+from worker.trends.keys import Due, authors, samples
+from worker.trends.sampling import ranks_of
 from worker.trends.store import Limits, Sample
 from worker.trends.windows import DAY, HOUR, HOURS, MINUTE, MINUTES, Bucket
 
@@ -38,22 +38,25 @@ def sketch_rows(columns: Columns, limits: Limits, due: Due) -> tuple[list[str], 
     first = Tally.of(series, hour, author).first
     series, hour, author = series[first], hour[first], author[first]
     kept_s = limits.details_kept_s(MINUTES)
+    whose, hours, authored = series.tolist(), hour.tolist(), author.tolist()
     adds: list[object] = []
     for start, end in runs(series, hour):
-        bucket, one = Bucket("h", int(hour[start])), columns.series[series[start]]
-        adds.append((*row_of(bucket, one), due(authors(bucket, one), kept_s), author[start:end].tolist()))
+        bucket, one = Bucket("h", hours[start]), whose[start]
+        expires = due(authors(bucket, columns.texts[one]), kept_s)
+        adds.append((str(bucket), *columns.settled[one], expires, authored[start:end]))
     day = hour * HOUR // DAY
-    kept_s = limits.details_kept_s(HOURS)
+    days, kept_s = day.tolist(), limits.details_kept_s(HOURS)
     merges: list[object] = []
     for start, end in runs(series, day):
-        bucket, one = Bucket("d", int(day[start])), columns.series[series[start]]
-        place = (*row_of(bucket, one), due(authors(bucket, one), kept_s))
-        hours = dict.fromkeys(hour[start:end].tolist())
-        found = author[start:end] if len(hours) == 1 else np.unique(author[start:end])
+        bucket, one = Bucket("d", days[start]), whose[start]
+        place = (str(bucket), *columns.settled[one], due(authors(bucket, columns.texts[one]), kept_s))
+        found = authored[start:end]
+        if hours[start] != hours[end - 1]:
+            found = list(dict.fromkeys(found))
         if len(found) < _MERGED_FROM:
-            adds.append((*place, found.tolist()))
+            adds.append((*place, found))
         else:
-            merges.append((*place, [f"h:{number}" for number in hours]))
+            merges.append((*place, [f"h:{number}" for number in dict.fromkeys(hours[start:end])]))
     return columns.authors, adds, merges
 
 
@@ -84,7 +87,8 @@ def sample_rows(
     if not limits.samples:
         return []
     labels = [event.label for batch in batches for event in batch.events]
-    ranks = np.array([-1 if label is None else rank_of(label.input) for label in labels], np.int64)
+    ranks = ranks_of(["" if label is None else label.input for label in labels])
+    ranks[[row for row, label in enumerate(labels) if label is None]] = -1
     row, series = columns.members("eqr").of(ranks >= 0)
     hour, rank = columns.minute[row] * MINUTE // HOUR, ranks[row]
     first = Tally.of(series, hour, rank).first
@@ -92,10 +96,11 @@ def sample_rows(
     shown = _shown(batches, limits, topic)
     kept_s = limits.details_kept_s(MINUTES)
     rows: list[SampleRow] = []
+    whose, hours = series.tolist(), hour.tolist()
     for start, end in runs(series, hour):
-        one = columns.series[series[start]]
-        key = samples(int(hour[start]), one)
-        most = limits.query_samples if one.letter == "q" else limits.samples
+        one = whose[start]
+        key = samples(hours[start], columns.texts[one])
+        most = limits.query_samples if columns.series[one].letter == "q" else limits.samples
         fits = np.searchsorted(rank[start : min(end, start + most)], bound(key))
         if fits:
             posts: list[object] = []

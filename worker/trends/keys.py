@@ -142,18 +142,18 @@ class Keys(NamedTuple):
 SOURCES, LANGS, OUTSIDE, UNPACKED = "sources", "langs", "outside", "unpacked"
 
 
-def row_of(bucket: Bucket, series: Series) -> tuple[str, int, str]:
-    """Where a series is, for the script: the bucket, whether it settles the name, and the series or name."""
+def settled(series: Series) -> tuple[int, str]:
+    """Which series it is, for the script: whether it settles the name, and the series or name."""
     names = _SETTLED_BY_SCRIPT.get(series.letter, 0)
-    return f"{bucket.letter}:{bucket.number}", names, series.name if names else str(series)
+    return names, series.name if names else str(series)
 
 
-def counts(bucket: Bucket, series: Series) -> str:
+def counts(bucket: Bucket, series: Series | str) -> str:
     """Hash: number of labels, per slot and emotion."""
     return f"{bucket.letter}:{bucket.number}:n:{series}"
 
 
-def scores(bucket: Bucket, series: Series) -> str:
+def scores(bucket: Bucket, series: Series | str) -> str:
     """Hash: sum of their scores, per slot and emotion."""
     return f"{bucket.letter}:{bucket.number}:s:{series}"
 
@@ -163,7 +163,7 @@ def field(slot: int, emotion: str) -> str:
     return f"{slot}|{emotion}"
 
 
-def authors(bucket: Bucket, series: Series) -> str:
+def authors(bucket: Bucket, series: Series | str) -> str:
     """HyperLogLog of author ids."""
     return f"{bucket.letter}:{bucket.number}:a:{series}"
 
@@ -183,7 +183,7 @@ def shapes(bucket: Bucket) -> str:
     return f"{bucket.letter}:{bucket.number}:x"
 
 
-def samples(hour: int, series: Series) -> str:
+def samples(hour: int, series: Series | str) -> str:
     """Sorted set: digest of the record's key and the post as JSON (the rank alone where deleted) -> rank."""
     return f"h:{hour}:p:{series}"
 

@@ -190,6 +190,7 @@ class TrendsLoop:
         self.settle()
         self._feed.flush()
         self._look()
+        self._place()
 
     def _decode(self, partition: int, records: Sequence[Record]) -> _Read:
         """What some records hold."""
@@ -263,7 +264,7 @@ class TrendsLoop:
         """Ask the store where to read on, where that is not known or was not asked for long."""
         now = self._clock.monotonic()
         known = self._source.assigned <= self._places.keys()
-        if known and now - self._checked_at < _CHECK_S:
+        if known and (now - self._checked_at < _CHECK_S or self._in_flight is not None):
             return
         self.settle()  # or it would stand behind what is being counted
         if not (self._redis.due and self._ready()):

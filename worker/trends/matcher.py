@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import reduce
+from itertools import pairwise
 from typing import NamedTuple
 
 import ahocorasick
+import numpy as np
 
+from worker.trends.counting import Said
 from worker.trends.query_syntax import And, Kind, Leaf, Node, Not, Or, holds, leaves, parse
 from worker.trends.remembered import Remembered
 from worker.trends.text import folded, plain, tokens
+from worker.trends.vocabulary import Scanned, Words, left_to_python
 
 _KINDS: tuple[Kind, ...] = ("text", "hashtag", "mention", "author", "lang", "source")
 
@@ -35,17 +39,23 @@ class _OfLeaf(NamedTuple):
     """Names of queries that may, and how to tell."""
 
 
-class _OfToken(NamedTuple):
-    """What a token brings by being there."""
+class _Brought(NamedTuple):
+    """What is there with a token, or with what a post says of itself."""
 
     numbers: frozenset[int]
-    """Of the leaves that it has by itself."""
-    phrases: frozenset[tuple[str, int]]
-    """Patterns that go on in the next token, and the numbers of their leaves."""
+    """Of leaves."""
+    sure: dict[str, None]
+    may: list[tuple[str, _Test]]
+    """What follows from all of them."""
+    phrases: frozenset[tuple[str, int]] = frozenset()
+    """Patterns that a token begins and the next ones may go on, and the numbers of their leaves."""
+
+
+_NOTHING = _Brought(frozenset(), {}, [])
 
 
 class Matcher:
-    """All queries at once.
+    """All queries at once. Belongs to one thread.
 
     An Aho-Corasick automaton (Aho and Corasick 1975) finds the words and beginnings of all queries in a
     token, and a second one the first words of their phrases; what they find is remembered by token, so that
@@ -83,9 +93,15 @@ class Matcher:
             for value, number in self._numbers[kind].items()
         }
         """The numbers of hashtags and mentions, by token."""
+        self._authors = self._numbers["author"]
         self._tokens = Remembered(self._of_token)
-        self._said: dict[tuple[str | None, str | None], Sequence[int]] = {}
-        """By language and source, what they are found to have."""
+        self._words: Words | None = None
+        self._of_number: list[_Brought] = []
+        """What a token brings that has a number."""
+        self._bring = np.zeros(0, np.bool_)
+        """Which of them bring anything."""
+        self._said: dict[tuple[str | None, str | None], list[_Brought]] = {}
+        """By language and source, what they bring."""
 
     def _add(self, name: str, node: Node) -> None:
         test = _test_of(node, self._number)
@@ -110,45 +126,84 @@ class Matcher:
         source: str | None = None,
     ) -> Sequence[str]:
         """The names of the queries that a post matches, each once."""
-        return self.match_tokens(tokens(text) if text else [], author_id, lang, source)
+        texts = left_to_python([tokens(text) if text else []])
+        return self.match_scanned(texts, [Said(author_id, lang, source)])[0]
 
-    def match_tokens(
-        self, found: list[str], author_id: str | int | None, lang: str | None, source: str | None
+    def match_scanned(self, texts: Scanned, said: Sequence[Said]) -> list[Sequence[str]]:
+        """The same for many texts."""
+        self._learn(texts.words)
+        chosen, bounds = texts.chosen(self._bring)
+        brought = [self._of_number[number] for number in chosen.tolist()]
+        places = zip(pairwise(bounds.tolist()), texts.cut, said, strict=True)
+        return [
+            self._match(
+                brought[start:end] if found is None else self._brought(found),
+                texts.plain,
+                place,
+                of_post,
+            )
+            for place, ((start, end), found, of_post) in enumerate(places)
+        ]
+
+    def _learn(self, words: Words) -> None:
+        """What each token that has a number brings."""
+        if words is not self._words:
+            self._words, self._of_number = words, []
+            self._bring = np.zeros(len(words.are_terms), np.bool_)
+        first = len(self._of_number)
+        self._of_number += [self._of_token(token) or _NOTHING for token in words.tokens[first:]]
+        self._bring[first : len(self._of_number)] = [of is not _NOTHING for of in self._of_number[first:]]
+
+    def _brought(self, found: Iterable[str]) -> list[_Brought]:
+        return [of_token for of_token in map(self._tokens.__getitem__, found) if of_token is not None]
+
+    def _match(
+        self, brought: list[_Brought], row_of: Callable[[int], str], place: int, said: Said
     ) -> Sequence[str]:
-        """The same for a text that is already cut by `worker.trends.text.tokens`."""
-        there = self._leaves(found, author_id, lang, source)
+        """What holds for a post whose tokens bring this. `row_of(place)`: its tokens as `plain` has them."""
+        found = brought + self._said_of(said.lang, said.source)
+        if self._authors and said.author_id is not None:
+            found += self._of_leaves(_known([folded(str(said.author_id))], self._authors))
         names: dict[str, None] = {}
-        for number in there:
-            of_leaf = self._by_leaf.get(number)
-            if of_leaf is None:
-                continue
-            names.update(of_leaf.sure)
-            for name, holds_for in of_leaf.may:
+        may: list[tuple[str, _Test]] = []
+        begun: set[tuple[str, int]] = set()
+        for _, sure, tests, phrases in found:
+            if sure:
+                names |= sure
+            if tests:
+                may += tests
+            if phrases:
+                begun |= phrases
+        for spoken in self._of_leaves(self._there(begun, row_of(place))) if begun else ():
+            names |= spoken.sure
+            may += spoken.may
+            found.append(spoken)
+        if may:
+            there = frozenset().union(*[one.numbers for one in found])
+            for name, holds_for in may:
                 if name not in names and holds_for(there):
                     names[name] = None
         return tuple(names)
 
-    def _leaves(
-        self, found: list[str], author_id: str | int | None, lang: str | None, source: str | None
-    ) -> set[int]:
-        """The numbers of the leaves that a post has."""
-        there = set(self._said_of(lang, source))
-        begun: set[tuple[str, int]] = set()
-        for of_token in filter(None, map(self._tokens.__getitem__, found)):
-            there |= of_token.numbers
-            begun |= of_token.phrases
-        if begun:
-            row = plain(found)
-            if len(begun) <= _FEW:
-                there.update([number for pattern, number in begun if pattern in row])
-            else:  # so that no text takes longer than its length allows
-                there.update([number for _, number in self._phrases.iter(row)])
-        authors = self._numbers["author"]
-        if authors and author_id is not None:
-            there.update(_known([folded(str(author_id))], authors))
-        return there
+    def _there(self, begun: AbstractSet[tuple[str, int]], row: str) -> Iterable[int]:
+        """Which of the phrases that are begun in a row of tokens are there."""
+        if len(begun) <= _FEW:
+            return [number for pattern, number in begun if pattern in row]
+        # So that no text takes longer than its length allows.
+        return {number for _, number in self._phrases.iter(row)}
 
-    def _of_token(self, token: str) -> _OfToken | None:
+    def _of_leaves(
+        self, numbers: Iterable[int], phrases: frozenset[tuple[str, int]] = frozenset()
+    ) -> list[_Brought]:
+        """What these leaves bring together, in a list that is empty where that is nothing."""
+        there = frozenset(numbers)
+        if not there and not phrases:
+            return []
+        following = [of for number in there if (of := self._by_leaf.get(number)) is not None]
+        sure = {name: None for of in following for name in of.sure}
+        return [_Brought(there, sure, [may for of in following for may in of.may], phrases)]
+
+    def _of_token(self, token: str) -> _Brought | None:
         """What it brings, if anything."""
         row = plain([token])
         numbers = {number for _, number in self._inside.iter(row)}
@@ -156,16 +211,18 @@ class Matcher:
         if marked is not None:
             numbers.add(marked)
         phrases = frozenset(phrase for _, those in self._heads.iter(row) for phrase in those)
-        return _OfToken(frozenset(numbers), phrases) if numbers or phrases else None
+        return next(iter(self._of_leaves(numbers, phrases)), None)
 
-    def _said_of(self, lang: str | None, source: str | None) -> Sequence[int]:
-        """The numbers of the leaves that a language and a source have: of a few pairs, mostly."""
+    def _said_of(self, lang: str | None, source: str | None) -> list[_Brought]:
+        """What a language and a source bring: of a few pairs, mostly."""
         found = self._said.get((lang, source))
         if found is None:
-            found = [
-                *_known(_languages(folded(lang)) if lang else (), self._numbers["lang"]),
-                *_known([folded(source)] if source is not None else (), self._numbers["source"]),
-            ]
+            found = self._of_leaves(
+                [
+                    *_known(_languages(folded(lang)) if lang else (), self._numbers["lang"]),
+                    *_known([folded(source)] if source is not None else (), self._numbers["source"]),
+                ]
+            )
             if len(lang or "") + len(source or "") <= _LONGEST_SAID:
                 if len(self._said) == _MOST_SAID:
                     self._said.clear()
@@ -204,8 +261,16 @@ def _test_of(node: Node, number: Callable[[Leaf], int]) -> _Test:
             return lambda there: not test(there)
         case And(parts):
             wanted = frozenset(number(part) for part in parts if isinstance(part, Leaf))
-            tests = [_test_of(part, number) for part in parts if not isinstance(part, Leaf)]
-            return reduce(_both, tests, lambda there: wanted <= there)
+            absent = [part.part for part in parts if isinstance(part, Not)]
+            unwanted = frozenset(number(part) for part in absent if isinstance(part, Leaf))
+            others: list[Node] = [part for part in parts if not isinstance(part, Leaf | Not)]
+            others += [Not(part) for part in absent if not isinstance(part, Leaf)]
+            first = (
+                (lambda there: wanted <= there and unwanted.isdisjoint(there))
+                if unwanted
+                else wanted.issubset
+            )
+            return reduce(_both, [_test_of(part, number) for part in others], first)
         case Or(parts):
             wanted = frozenset(number(part) for part in parts if isinstance(part, Leaf))
             tests = [_test_of(part, number) for part in parts if not isinstance(part, Leaf)]

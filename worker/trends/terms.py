@@ -50,14 +50,22 @@ def terms_of(tokens: Iterable[str]) -> tuple[str, ...]:
     """What a post with these tokens (of `worker.trends.text`) contributes: each term once, in its order."""
     found: dict[str, None] = {}
     for token in tokens:
-        if token in _STOP_WORDS or token[0] == "@" or len(token) > LONGEST_TERM:
-            continue
-        if token.isdecimal() or "://" in token:
-            continue
-        found[token] = None
-        if len(found) == MOST_TERMS:
-            break
+        if is_term(token):
+            found[token] = None
+            if len(found) == MOST_TERMS:
+                break
     return tuple(found)
+
+
+def is_term(token: str) -> bool:
+    """Whether a token is worth counting."""
+    return not (
+        token in _STOP_WORDS
+        or token[0] == "@"
+        or len(token) > LONGEST_TERM
+        or token.isdecimal()
+        or "://" in token
+    )
 
 
 def kind_of(term: str) -> TermKind:

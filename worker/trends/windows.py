@@ -45,6 +45,9 @@ class Bucket(NamedTuple):
     letter: str
     number: int
 
+    def __str__(self) -> str:
+        return f"{self.letter}:{self.number}"
+
 
 class Slot(NamedTuple):
     """What a number counts: minute of the hour, hour of the day or day of the 28, and emotion."""
