@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import reduce
 from itertools import pairwise
@@ -161,9 +161,10 @@ class Matcher:
         self, brought: list[_Brought], row_of: Callable[[int], str], place: int, said: Said
     ) -> Sequence[str]:
         """What holds for a post whose tokens bring this. `row_of(place)`: its tokens as `plain` has them."""
-        found = brought + self._said_of(said.lang, said.source)
-        if self._authors and said.author_id is not None:
-            found += self._of_leaves(_known([folded(str(said.author_id))], self._authors))
+        author, lang, source = said
+        found = brought + (self._said.get((lang, source)) or self._said_of(lang, source))
+        if self._authors and author is not None:
+            found += self._of_leaves(_known([folded(str(author))], self._authors))
         names: dict[str, None] = {}
         may: list[tuple[str, _Test]] = []
         begun: set[tuple[str, int]] = set()
@@ -174,7 +175,8 @@ class Matcher:
                 may += tests
             if phrases:
                 begun |= phrases
-        for spoken in self._of_leaves(self._there(begun, row_of(place))) if begun else ():
+        phrases_there = self._there(begun, row_of(place)) if begun else ()
+        for spoken in self._of_leaves(phrases_there) if phrases_there else ():
             names |= spoken.sure
             may += spoken.may
             found.append(spoken)
@@ -185,7 +187,7 @@ class Matcher:
                     names[name] = None
         return tuple(names)
 
-    def _there(self, begun: AbstractSet[tuple[str, int]], row: str) -> Iterable[int]:
+    def _there(self, begun: AbstractSet[tuple[str, int]], row: str) -> Collection[int]:
         """Which of the phrases that are begun in a row of tokens are there."""
         if len(begun) <= _FEW:
             return [number for pattern, number in begun if pattern in row]
