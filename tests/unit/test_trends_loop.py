@@ -77,6 +77,24 @@ def test_pieces_behind_one_whose_answer_is_lost_are_counted_once(world: World, l
     assert world.joy == 9
 
 
+@pytest.mark.usefixtures("pieces_of_two")
+@pytest.mark.parametrize("at", range(1, 5))
+def test_what_was_taken_before_its_partition_was_placed_anew_is_not_counted(world: World, at: int) -> None:
+    """A store that is wiped meanwhile is counted again from the beginning, not from the piece behind."""
+    asked: list[None] = []
+
+    def wipe() -> None:
+        asked.append(None)
+        if len(asked) == at:
+            world.store.wipe()
+
+    world.store.works = wipe
+    world.source.put(*[label()] * 9)
+    world.source.assign(0)
+    world.turn(4)
+    assert world.joy == 9
+
+
 def test_what_is_still_being_counted_is_not_committed_and_not_reached(world: World) -> None:
     released = threading.Event()
     world.store.works = lambda: released.wait(20)

@@ -172,11 +172,14 @@ class TrendsLoop:
         self._place()
         taken = self._source.take(self._max_records, _TURN_S)  # 1. consume
         self._follow(taken)
-        for piece in _pieces(taken.records):
+        pieces = list(_pieces(taken.records))
+        for piece in pieces:
             read = [self._decode(*of_partition) for of_partition in piece]  # 2. decode
             parts = [part for one in read if (part := self._aggregate(one)) is not None]
             prepared = self._store.prepare([part.batch for part in parts])  # 3. aggregate
             self._catch_up()
+            if piece is pieces[-1]:  # behind it nothing is left that was taken from another place
+                self._place()
             self._apply(parts, prepared)  # 4. apply
         if sum(map(len, taken.records.values())) < self._max_records:
             self._catch_up()  # 5. tell
@@ -190,7 +193,6 @@ class TrendsLoop:
         self.settle()
         self._feed.flush()
         self._look()
-        self._place()
 
     def _decode(self, partition: int, records: Sequence[Record]) -> _Read:
         """What some records hold."""
