@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 
-import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -78,6 +77,24 @@ def test_numbers_last_from_batch_to_batch_and_a_full_vocabulary_begins_anew() ->
         ]
 
 
+def test_a_text_without_numbers_does_not_make_a_matcher_forget_what_tokens_bring(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vocabulary, matcher = Vocabulary(), Matcher({"sun": "sun"})
+    asked: list[str] = []
+    of_token = matcher._of_token
+
+    def noted(token: str) -> object:
+        asked.append(token)
+        return of_token(token)
+
+    monkeypatch.setattr(matcher, "_of_token", noted)
+    for _ in range(2):
+        assert matcher.match_scanned(vocabulary.scan(["the sun"]), [SAID]) == [("sun",)]
+        assert matcher.match_scanned(left_to_python([["moon"]]), [SAID]) == [()]
+    assert asked == (["the", "sun"] if native.library() else [])  # Python remembers by itself
+
+
 def test_a_text_contributes_a_bounded_number_of_terms() -> None:
     text = " ".join(f"w{number}" for number in range(1000))
     assert Vocabulary().scan([text]).terms() == [terms_of(tokens(text))]
@@ -89,5 +106,5 @@ def test_without_a_library_python_does_the_same(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("worker.trends.vocabulary.library", lambda: None)
     scanned = Vocabulary().scan(given)
     assert scanned.terms() == expected
-    assert not np.any(scanned.numbers)
+    assert len(scanned.numbers) == 0
     assert [found is None for found in scanned.cut] == [False] * 3

@@ -18,13 +18,11 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from worker import metrics as m
 from worker.clock import Clock
 from worker.dependency import Dependency
 from worker.formats.registry import RegistryAwayError
@@ -33,6 +31,7 @@ from worker.stream.rising import brought_again
 from worker.trends.count_traces import UNTRACED, Counting, CountTraces
 from worker.trends.counting import Batch, Decoded, Reading, ReadLabel, aggregate, decode, in_json
 from worker.trends.live.feed import LiveFeed
+from worker.trends.meter import Meter
 from worker.trends.source import LabelSource, Taken
 from worker.trends.store import (
     OffsetLostError,
@@ -145,7 +144,7 @@ class TrendsLoop:
         self._clock = clock
         self._health = health
         self._counted = counted
-        self._meter = _Meter(topic, clock, metrics)
+        self._meter = Meter(topic, clock, metrics)
         self._topic = topic
         self._places: dict[int, _Place] = {}
         self._checked_at = -math.inf
@@ -185,7 +184,8 @@ class TrendsLoop:
             self._catch_up()  # 5. tell
         self._commit()  # 6. commit
         for partition, place in self._places.items():
-            self._meter.behind(partition, place, self._source.bounds(partition)[1])
+            _, high = self._source.bounds(partition)
+            self._meter.behind(partition, place.reached, high, place.taken_ms)
         self._health.beat()
 
     def _catch_up(self) -> None:
@@ -423,52 +423,3 @@ def _pieces(
                 piece, room = [], _PIECE
     if piece:
         yield piece
-
-
-class _Meter:
-    """What the loop tells about itself, so that its steps hold no metric code."""
-
-    def __init__(self, topic: str, clock: Clock, metrics: Metrics) -> None:
-        self._topic = topic
-        self._clock = clock
-        self._applied = metrics.counter(m.TRENDS_APPLIED)
-        self._outside = metrics.counter(m.TRENDS_OUTSIDE)
-        self._skipped = metrics.counter(m.TRENDS_SKIPPED)
-        self._rewinds = metrics.counter(m.TRENDS_REWINDS)
-        self._lag = metrics.gauge(m.CONSUMER_LAG)
-        self._lag_seconds = metrics.gauge(m.CONSUMER_LAG_SECONDS)
-        self.timed = metrics.histogram(m.TRENDS_BATCH_SECONDS).time
-
-    def counted(self, batch: Batch) -> None:
-        """A batch is in the store."""
-        for emotion, n in Counter([event.cell.emotion for event in batch.events]).items():
-            self._applied.labels(emotion).inc(n)
-        for outside in batch.outside:
-            self._outside.labels(outside.side).inc()
-
-    def skipped(self, partition: int, decoded: Decoded) -> None:
-        """Some records of a batch counted nothing."""
-        self._skipped.labels("deletion").inc(len(decoded.deletions))
-        self._skipped.labels("invalid").inc(len(decoded.invalid))
-        if decoded.invalid:
-            log.warning(
-                "%s/%d: %d records are no labels, the first at offset %d",
-                self._topic, partition, len(decoded.invalid), decoded.invalid[0],
-            )  # fmt: skip
-
-    def rewound(self) -> None:
-        """The store was not where we believed."""
-        self._rewinds.inc()
-
-    def behind(self, partition: int, place: _Place, high: int) -> None:
-        """Set the lag; `high` is the offset after the log's last, negative where unknown."""
-        lag = max(0, high - place.reached)
-        taken = place.taken_ms
-        age = max(0.0, self._clock.time() - taken / 1000) if lag and taken >= 0 else 0.0
-        self._lag.labels(self._topic, str(partition)).set(lag)
-        self._lag_seconds.labels(self._topic, str(partition)).set(age)
-
-    def gone(self, partition: int) -> None:
-        """Another instance reads this partition now: our series must not stay at the last value."""
-        for gauge in (self._lag, self._lag_seconds):
-            gauge.remove(self._topic, str(partition))

@@ -131,7 +131,8 @@ class Matcher:
 
     def match_scanned(self, texts: Scanned, said: Sequence[Said]) -> list[Sequence[str]]:
         """The same for many texts."""
-        self._learn(texts.words)
+        if len(texts.numbers):
+            self._learn(texts.words)
         chosen, bounds = texts.chosen(self._bring)
         brought = [self._of_number[number] for number in chosen.tolist()]
         places = zip(pairwise(bounds.tolist()), texts.cut, said, strict=True)
@@ -162,7 +163,7 @@ class Matcher:
     ) -> Sequence[str]:
         """What holds for a post whose tokens bring this. `row_of(place)`: its tokens as `plain` has them."""
         author, lang, source = said
-        found = brought + (self._said.get((lang, source)) or self._said_of(lang, source))
+        found = brought + self._said_of(lang, source)
         if self._authors and author is not None:
             found += self._of_leaves(_known([folded(str(author))], self._authors))
         names: dict[str, None] = {}
